@@ -11,7 +11,9 @@ MAX_PEER_TEXT = 80
 
 def clip(text: object) -> str:
     """Escape control characters and cut to MAX_PEER_TEXT, for text that a peer chose."""
-    shown = "".join(ch if ch.isprintable() else ch.encode("unicode_escape").decode() for ch in str(text))
+    shown = "".join(
+        ch if ch.isprintable() else ch.encode("unicode_escape").decode() for ch in str(text)
+    )
     return shown if len(shown) <= MAX_PEER_TEXT else shown[: MAX_PEER_TEXT - 3] + "..."
 
 

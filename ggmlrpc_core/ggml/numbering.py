@@ -70,7 +70,11 @@ def _enum(table: str, column: str) -> MappingProxyType[str, int]:
 @cache
 def _types() -> MappingProxyType[str, int]:
     return MappingProxyType(
-        {row["type"]: int(row["id"]) for row in read_table("types") if row["tree"] == "upstream" and row["type"] != "COUNT"}
+        {
+            row["type"]: int(row["id"])
+            for row in read_table("types")
+            if row["tree"] == "upstream" and row["type"] != "COUNT"
+        }
     )
 
 

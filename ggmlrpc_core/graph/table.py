@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -23,6 +23,16 @@ TYPE_SIZE = np.zeros(N_TYPE_IDS, np.int64)
 TYPE_NAME = np.full(N_TYPE_IDS, "", dtype=object)
 for _t in TYPES.values():
     BLCK_SIZE[_t.id], TYPE_SIZE[_t.id], TYPE_NAME[_t.id] = _t.blck_size, _t.type_size, _t.name
+
+
+
+@cache
+def type_mask(names: tuple[str, ...]) -> np.ndarray:
+    """bool by type id: whether the type is one of the names."""
+    mask = np.zeros(N_TYPE_IDS, bool)
+    mask[[TYPES[name].id for name in names]] = True
+    return mask
+
 
 OP_NAME = np.full(max(NEWEST.ops.values()) + 1, "", dtype=object)
 for _name, _number in NEWEST.ops.items():
@@ -112,7 +122,7 @@ class Columns:
 
     def is_type(self, *names: str) -> np.ndarray:
         """bool [n]: the type is one of the names."""
-        return np.isin(self.type, [TYPES[name].id for name in names])
+        return type_mask(names)[self.type]
 
     @cached_property
     def rows_contiguous(self) -> np.ndarray:
