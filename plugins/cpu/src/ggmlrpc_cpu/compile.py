@@ -1,0 +1,175 @@
+"""Kernels by name: how they are registered, compiled alone, and kept on disk.
+
+A kernel is a plain Python function that Numba compiles when `Kernels.load` asks for it. Nothing is compiled at
+import. Cache files are pickles, so they live in a folder of mode 0700 that belongs to the user; its name is a
+digest of this package's sources, because Numba does not see that an inlined function of another file changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import stat
+import sys
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ggmlrpc_core.errors import PluginError
+
+CACHE_VARIABLE = "GGMLRPC_CPU_CACHE"
+"""Environment variable: a folder to keep compiled kernels under, instead of the user's cache folder."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+REGISTRY: dict[str, Callable[..., Any]] = {}
+"""Every registered kernel and row function by name; filled when modules of `kernels/` are imported."""
+
+
+def kernel(name: str) -> Callable[[F], F]:
+    """Register a kernel `void(int64 record, int64 ith, int64 nth)` or a row function `void(int64, int64, int64)`.
+
+    Names: "ADD:F32", "MUL_MAT:Q4_0" for kernels; "to_f32:Q4_0" (src, dst, n elements) and "from_f32:F16" for
+    row functions.
+    """
+
+    def register(function: F) -> F:
+        if name in REGISTRY:
+            raise ValueError(f"kernel {name} is registered twice")
+        REGISTRY[name] = function
+        return function
+
+    return register
+
+
+@cache
+def import_kernels() -> None:
+    """Import every module of `kernels/`, which registers their kernels. Imports numba."""
+    folder = Path(__file__).parent / "kernels"
+    for path in sorted(folder.glob("*.py")):
+        if path.stem != "__init__":
+            import_module(f"ggmlrpc_cpu.kernels.{path.stem}")
+
+
+@cache
+def source_digest() -> str:
+    """Digest of everything that decides the machine code: sources, versions, host CPU, forced ISA."""
+    import llvmlite
+    import numba
+    from llvmlite import binding
+
+    from ggmlrpc_cpu.isa import isa
+
+    digest = hashlib.blake2b(digest_size=12)
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for text in (numba.__version__, llvmlite.__version__, sys.version, platform.machine(),
+                 binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten(), isa()):  # fmt: skip
+        digest.update(b"\0" + text.encode())
+    return digest.hexdigest()
+
+
+@cache
+def cache_folder() -> Path:
+    """The folder of compiled kernels, made with mode 0700.
+
+    Raises:
+        PluginError: it exists and belongs to somebody else, or others may write to it.
+    """
+    import platformdirs
+
+    root = os.environ.get(CACHE_VARIABLE)
+    base = Path(root) if root else Path(platformdirs.user_cache_dir("ggmlrpc", appauthor=False))
+    folder = base / f"cpu-{source_digest()}"
+    base.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if hasattr(os, "getuid"):
+        info = folder.lstat()
+        if info.st_uid != os.getuid() or not stat.S_ISDIR(info.st_mode) or info.st_mode & 0o022:
+            raise PluginError(
+                "ggmlrpc-cpu",
+                "kernel cache",
+                str(folder),
+                "a folder of this user that nobody else may write to",
+            )
+    return folder
+
+
+def _function_cache(name: str, function: Callable[..., Any]) -> Any:
+    """A Numba cache that keeps one kernel under its name in our folder and leaves Numba's settings alone."""
+    from numba.core import caching
+
+    class Locator(caching._CacheLocator):
+        def get_cache_path(self) -> str:
+            return str(cache_folder())
+
+        def get_source_stamp(self) -> str:
+            return source_digest()
+
+        def get_disambiguator(self) -> str:
+            return ""
+
+        @classmethod
+        def from_function(cls, py_func: Any, py_file: Any) -> Locator:
+            return cls()
+
+    class Impl(caching.CompileResultCacheImpl):
+        _locator_classes = [Locator]
+
+        def __init__(self, py_func: Any) -> None:
+            self._locator = Locator()
+            self._filename_base = name.replace(":", "-").replace("/", "-")
+
+    class NamedCache(caching.FunctionCache):
+        _impl_class = Impl
+
+        def _index_key(self, sig: Any, codegen: Any) -> Any:
+            return (sig, codegen.magic_tuple())  # the digest of the folder stands for the code
+
+    return NamedCache(function)
+
+
+class Kernels:
+    """Addresses of kernels that are ready in this process."""
+
+    def __init__(self) -> None:
+        self._ready: dict[str, Any] = {}
+
+    def address(self, name: str) -> int | None:
+        """The address of a kernel, None when it is not loaded."""
+        ready = self._ready.get(name)
+        return ready.address if ready is not None else None
+
+    def load(self, name: str, *, compile: bool = True) -> int | None:
+        """The address of a kernel, from memory, disk, or the compiler.
+
+        Args:
+            name: as registered.
+            compile: False: answer None instead of compiling.
+
+        Raises:
+            KeyError: no such kernel.
+        """
+        known = self.address(name)
+        if known is not None:
+            return known
+        import_kernels()
+        from numba import int64, void
+        from numba.core.ccallback import CFunc
+
+        function = REGISTRY[name]
+        made = CFunc(
+            function,
+            (((int64,) * 3), void),
+            locals={},
+            options={"error_model": "numpy", "nopython": True},
+        )
+        made._cache = _function_cache(name, function)
+        if not compile and not (cache_folder() / f"{name.replace(':', '-')}.nbi").exists():
+            return None
+        made.compile()
+        self._ready[name] = made
+        return made.address

@@ -1,0 +1,1 @@
+"""Which steps compute a node: one module per kernel family; imports no numba."""

@@ -1,0 +1,92 @@
+"""How a kernel reads its record, and how threads share its work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+from ggmlrpc_cpu import record as R
+from ggmlrpc_cpu.simd import atomic_add, compare_exchange, load_f32, load_i32, load_i64, store_i64
+
+
+@njit
+def slot(rec: Any, i: Any) -> Any:
+    """int64 slot i."""
+    return load_i64(rec + 8 * i)
+
+
+@njit
+def address(rec: Any, k: Any) -> Any:
+    """Address of tensor k (0: the node, 1 + s: source s); 0 when absent."""
+    return load_i64(rec + 8 * (R.TENSORS + R.TENSOR_SLOTS * k + R.ADDRESS))
+
+
+@njit
+def type_id(rec: Any, k: Any) -> Any:
+    """Type number of tensor k."""
+    return load_i64(rec + 8 * (R.TENSORS + R.TENSOR_SLOTS * k + R.TYPE))
+
+
+@njit
+def ne(rec: Any, k: Any, d: Any) -> Any:
+    """Elements of tensor k in dimension d."""
+    return load_i64(rec + 8 * (R.TENSORS + R.TENSOR_SLOTS * k + R.NE + d))
+
+
+@njit
+def nb(rec: Any, k: Any, d: Any) -> Any:
+    """Stride in bytes of tensor k in dimension d."""
+    return load_i64(rec + 8 * (R.TENSORS + R.TENSOR_SLOTS * k + R.NB + d))
+
+
+@njit
+def n_rows(rec: Any, k: Any) -> Any:
+    """Rows of tensor k."""
+    return ne(rec, k, 1) * ne(rec, k, 2) * ne(rec, k, 3)
+
+
+@njit
+def param_i32(rec: Any, i: Any) -> Any:
+    """op_params[i] as an integer."""
+    return load_i32(rec + 8 * R.OP_PARAMS + 4 * i)
+
+
+@njit
+def param_f32(rec: Any, i: Any) -> Any:
+    """op_params[i] as a float."""
+    return load_f32(rec + 8 * R.OP_PARAMS + 4 * i)
+
+
+@njit
+def arg(rec: Any, i: Any) -> Any:
+    """Integer i that the planner left for this kernel."""
+    return load_i64(rec + 8 * (R.ARGS + i))
+
+
+@njit
+def row_function(rec: Any, i: Any) -> Any:
+    """Address of row function i, for call3(function, src, dst, n)."""
+    return load_i64(rec + 8 * (R.ROW_FUNCTION + i))
+
+
+@njit
+def take(rec: Any, n: Any) -> Any:
+    """Take the next n work items: the index of the first, counting over all threads."""
+    return atomic_add(load_i64(rec + 8 * R.COUNTER), n)
+
+
+@njit
+def chunk_size(items: Any, nth: Any) -> Any:
+    """Items to take at once: about four turns per thread, all at once for one thread."""
+    return items if nth == 1 else max(1, (items + 4 * nth - 1) // (4 * nth))
+
+
+@njit
+def report_id(rec: Any, found: Any, limit: Any) -> Any:
+    """Record that an id in tensor data is outside [0, limit); the first report wins."""
+    error = load_i64(rec + 8 * R.ERROR)
+    if compare_exchange(error, 0, -1):
+        store_i64(error + 8, found)
+        store_i64(error + 16, limit)
+        store_i64(error, load_i64(rec + 8 * R.NODE) + 1)
