@@ -3,9 +3,9 @@
 The definition is one step per byte, `h = (h ^ byte) * PRIME mod 2**64`, which Python does at a few
 MB/s. Here a block of bytes is done with array passes, exactly:
 
-- `h ^ byte` changes only the low byte of h, so with l = h mod 256 one step is `h = (h + (l ^ byte)
-  - l) * PRIME`. Over n bytes that is `h * PRIME**n + sum(d[i] * PRIME**(n - i))` with d[i] = (l[i]
-  ^ byte[i]) - l[i].
+- `h ^ byte` changes only the low byte of h, so with l = h mod 256 one step is
+  `h = (h + (l ^ byte) - l) * PRIME`. Over n bytes that is
+  `h * PRIME**n + sum(d[i] * PRIME**(n - i))` with d[i] = (l[i] ^ byte[i]) - l[i].
 - The low bytes l follow `l = (l ^ byte) * 0xB3 mod 256`. Because 0xB3 is odd, bit k of the next l
   is bit k of (l ^ byte) xor a function of its lower bits: once the lower bits of all l are known,
   bit k of all l is one running xor. Eight rounds give all of them.
@@ -80,7 +80,8 @@ def _block(octets: np.ndarray, state: int) -> int:
 
 def _xor_before(octets: np.ndarray) -> np.ndarray:
     """Running xor: out[i] = octets[0] ^ ... ^ octets[i - 1], in little-endian 64-bit words."""
-    words = octets.view("<u8").copy() for shift in (8, 16, 32):
+    words = octets.view("<u8").copy()
+    for shift in (8, 16, 32):
         words ^= words << np.uint64(shift)
     carry = np.bitwise_xor.accumulate(words >> np.uint64(56))
     words <<= np.uint64(8)
