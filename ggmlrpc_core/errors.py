@@ -99,6 +99,10 @@ class GraphStopped(DeviceError):
     """A run ended early because its session ended or its time was up."""
 
 
+class DeviceLost(DeviceError):
+    """The device is in a state that it does not come out of; everything on it is gone."""
+
+
 class ConnectionLost(GgmlRpcError):
     """The peer went away, or does not answer within the timeout."""
 

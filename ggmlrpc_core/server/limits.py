@@ -1,0 +1,70 @@
+"""What one server grants: memory, clients, message sizes, patience.
+
+Every number is a bound on what strangers may cost; None means "what the device has". Knows no
+socket and no device.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from ggmlrpc_core.engine.limits import DEFAULT_MAX_MESSAGE
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """Bounds of a server.
+
+    Attributes:
+        memory_total: bytes of all buffers of all clients together.
+        memory_per_client: bytes of the buffers of one client.
+        buffers_per_client: live buffers of one client, those of size 0 included. A client has a
+            few per device; the bound keeps empty ones from piling up.
+        max_clients: connections at once; more are closed as they come.
+        max_message: bytes of one message that is held in memory (uploads are not).
+        hello_timeout: seconds until the first message must be there in full.
+        stall_timeout: seconds without progress inside a message, in either direction. Between
+            messages a client may be silent for as long as it likes.
+    """
+
+    memory_total: int | None = None
+    memory_per_client: int | None = None
+    buffers_per_client: int = 65536
+    max_clients: int = 64
+    max_message: int = DEFAULT_MAX_MESSAGE
+    hello_timeout: float = 10.0
+    stall_timeout: float = 60.0
+
+
+@dataclass(slots=True)
+class Budget:
+    """Bytes in use against a bound, for several threads.
+
+    Attributes:
+        bound: bytes; None for no bound.
+        used: bytes taken and not given back.
+    """
+
+    bound: int | None = None
+    used: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def take(self, size: int) -> bool:
+        """Reserve bytes; False, and nothing reserved, when they do not fit."""
+        with self._lock:
+            if self.bound is not None and self.used + size > self.bound:
+                return False
+            self.used += size
+            return True
+
+    def give_back(self, size: int) -> None:
+        """Release bytes that were taken."""
+        with self._lock:
+            self.used -= size
+
+    def figures(self, free: int, total: int) -> tuple[int, int]:
+        """(free, total) bytes of a device as they are under this bound."""
+        if self.bound is None:
+            return free, total
+        return min(free, max(0, self.bound - self.used)), min(total, self.bound)
