@@ -52,7 +52,8 @@ class Connection:
 
     Attributes:
         role: CLIENT or SERVER.
-        dialect: what both sides speak. A client that learns another one from HELLO's answer sets it before its next request.
+        dialect: what both sides speak. A client that learns another one from HELLO's answer sets it
+            before its next request.
         state: what comes next; see state.py.
         bytes_wanted: how many more bytes the current part of a message needs, at least 1.
     """

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 DEFAULT_MAX_MESSAGE = 128 * 1024 * 1024
-"""Bytes of one message that must be held in memory. A graph of 400,000 tensors is 118 MB; real ones have under 20,000."""
+"""Bytes of one message that must be held in memory. A graph of 400,000 tensors is 118 MB; real ones
+have under 20,000."""
 
 
 @dataclass(frozen=True, slots=True)

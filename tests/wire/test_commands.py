@@ -1,0 +1,58 @@
+"""The schema against the table of every command in every version (ggml/data/commands.csv)."""
+
+import re
+
+import pytest
+
+from ggmlrpc_core.ggml.types import read_table
+from ggmlrpc_core.wire.commands import COMMANDS
+from ggmlrpc_core.wire.layout import Layout, Params
+from ggmlrpc_core.wire.version import ERA_A, ERA_B, ERA_C, ERA_D, ERA_E, V
+
+ERAS = {"none-A": ERA_A, "none-B": ERA_B, "none-C": ERA_C, "none-D": ERA_D, "none-E": ERA_E}
+ROWS = [
+    row
+    for row in read_table("commands")
+    if not row["version"].startswith("ik-")
+    and "proposal" not in row["version"]
+    and row["command"] != "NONE"
+]
+
+
+def version_of(text):
+    return ERAS.get(text) or V(*map(int, re.match(r"\d+\.\d+\.\d+", text)[0].split(".")))
+
+
+def sizes(text):
+    """'305+n' -> (305, True): fixed part and whether something follows; '' -> None."""
+    if text == "":
+        return None
+    fixed, _, rest = text.partition("+")
+    return (0, True) if fixed == "n" else (int(fixed), bool(rest))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[f"{r['command']}-{r['version']}" for r in ROWS])
+def test_numbers_and_lengths_are_those_of_the_table(row):
+    version = version_of(row["version"])
+    command = COMMANDS[row["command"]]
+    number = command.number.at(version)
+    if row["present"] != "y":
+        assert number is None
+        return
+    assert number == int(row["number"])
+    params = Params(version=version, max_src=10, max_name=64)
+    request = Layout(command.request, params)
+    fixed, more = sizes(row["request_bytes"])
+    # in the table the fixed part of a counted request includes the second count, 4 bytes
+    assert request.size + (4 if row["command"] == "GRAPH_COMPUTE" else 0) == fixed
+    assert request.complete is not more
+    reply = command.reply.at(version)
+    if row["response_bytes"] == "":
+        assert reply is None
+    else:
+        layout = Layout(reply, params)
+        assert (layout.size, not layout.complete) == sizes(row["response_bytes"])
+
+
+def test_every_command_of_the_table_is_declared():
+    assert {row["command"] for row in ROWS} == set(COMMANDS)
