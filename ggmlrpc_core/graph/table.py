@@ -25,7 +25,6 @@ for _t in TYPES.values():
     BLCK_SIZE[_t.id], TYPE_SIZE[_t.id], TYPE_NAME[_t.id] = _t.blck_size, _t.type_size, _t.name
 
 
-
 @cache
 def type_mask(names: tuple[str, ...]) -> np.ndarray:
     """bool by type id: whether the type is one of the names."""

@@ -20,15 +20,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ggmlrpc_core.ggml.types import TYPES
 from ggmlrpc_core.graph.table import Nodes
 from ggmlrpc_core.graph.tensor import Tensor
 
+F = TypeVar("F", bound=Callable[..., Any] | None)
+
 FLOATS = ("F32", "F16", "BF16")
 QUANTS = tuple(t.name for t in TYPES.values() if t.quantized and t.name not in ("Q8_1", "Q8_K"))
 """Every quantized type that can be a weight (25 at 7.0.0)."""
+ENCODABLE = tuple(t.name for t in TYPES.values() if t.name in QUANTS and t.from_f32)
+"""Quantized types that values can be converted into."""
 ANY = tuple(TYPES)
 
 
@@ -55,6 +59,19 @@ class Param:
 
 
 @dataclass(frozen=True, slots=True)
+class Ids:
+    """A source whose numbers are used as indices; they are known only when the node runs.
+
+    Attributes:
+        slot: the source that holds them.
+        limit: for a node, every id must be in [0, limit).
+    """
+
+    slot: int
+    limit: Callable[[Tensor], int]
+
+
+@dataclass(frozen=True, slots=True)
 class Op:
     """The declaration of one op.
 
@@ -64,6 +81,7 @@ class Op:
         result: types that the node may have; None for "the type of source 0".
         params: named parameters.
         check: shape rule over all nodes of the op; raises BadGraph.
+        ids: the source that holds indices, None for most ops; whoever runs the op checks their range first.
         compute: the arithmetic, `compute(xp, node, *raw_arrays, **params)`; None when it is never run (views) or
             always refused (function pointers).
         precision: what is computed in which type, and the bound that devices are held to.
@@ -76,6 +94,7 @@ class Op:
     result: frozenset[str] | None
     params: tuple[Param, ...]
     check: Callable[[Nodes], None] | None
+    ids: Ids | None
     compute: Callable[..., Any] | None
     precision: str
     since: str
@@ -133,21 +152,28 @@ def op(
     result: str | Sequence[str] | None,
     params: Sequence[Param] = (),
     check: Callable[[Nodes], None] | None = None,
+    ids: Ids | None = None,
     precision: str,
     since: str,
     upstream: str,
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declare an op; the decorated function is its arithmetic. Refuses a second declaration."""
+) -> Callable[[F], F]:
+    """Declare an op; the decorated function is its arithmetic. Refuses a second declaration.
 
-    def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+    Several declarations may share one function. `op(...)(None)` declares an op that is never computed.
+    """
+
+    def declare(function: F) -> F:
         if name in OPS:
             raise ValueError(f"op {name} is declared twice")
         OPS[name] = Op(
             name=name,
             sources=tuple(sources),
-            result=None if result is None else frozenset([result] if isinstance(result, str) else result),
+            result=None
+            if result is None
+            else frozenset([result] if isinstance(result, str) else result),
             params=tuple(params),
             check=check,
+            ids=ids,
             compute=function,
             precision=precision,
             since=since,

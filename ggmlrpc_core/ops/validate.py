@@ -1,0 +1,129 @@
+"""Check the ops of a graph: known, sources, types, strides, and the shape rule of each.
+
+The cost is a few array passes for each op that occurs, not for each node. Ids, buffers and addresses were
+checked when the graph was parsed; here only columns are looked at.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from ggmlrpc_core.errors import BadGraph, clip
+from ggmlrpc_core.ggml.types import TYPES
+from ggmlrpc_core.graph.table import (
+    BLCK_SIZE,
+    OP_NAME,
+    TYPE_NAME,
+    TYPE_SIZE,
+    Nodes,
+    TensorTable,
+    type_mask,
+)
+from ggmlrpc_core.graph.tensor import VIEW_OPS
+from ggmlrpc_core.ops.declare import OPS, Op
+
+
+def check_nodes(table: TensorTable, rows: np.ndarray) -> None:
+    """Refuse nodes that must not run.
+
+    Args:
+        table: every tensor of the graph.
+        rows: int64 [n], which of them are nodes. View ops, and nodes with an extent of 0, need only a known op.
+
+    Raises:
+        BadGraph: an op is unknown or never run on request of a peer, a required source is missing, or a type, shape
+            or parameter breaks the op's rule. The first node (in the order of the op numbers) is named.
+    """
+    rows = rows[np.argsort(table.op[rows], kind="stable")]
+    numbers, starts = np.unique(table.op[rows], return_index=True)
+    works = table.ne[rows].all(axis=1)
+    layout_ok = _layout_ok(table)
+    for number, start, stop in zip(
+        numbers.tolist(), starts.tolist(), [*starts[1:].tolist(), len(rows)]
+    ):
+        name = str(OP_NAME[number]) if 0 <= number < len(OP_NAME) else ""
+        if name in VIEW_OPS:
+            continue
+        declared = OPS.get(name)
+        if declared is None or declared.compute is None:
+            shown = f"{name or number} {clip(repr(table.names(int(rows[start]))))}"
+            raise BadGraph(
+                "GRAPH_COMPUTE", "op", name or number, "an op that can be computed", context=shown
+            )
+        chosen = rows[start:stop][works[start:stop]]
+        if len(chosen):
+            _check_op(declared, Nodes(table, chosen), layout_ok)
+
+
+def _check_op(op: Op, c: Nodes, layout_ok: np.ndarray) -> None:
+    """Sources, types and strides of all nodes of one op, then its own rule."""
+    for slot, source in enumerate(op.sources):
+        s = c.src(slot)
+        absent_ok = source.optional or s.present
+        if not source.optional:
+            c.require(
+                s.present,
+                f"src[{slot}]",
+                np.zeros(len(c.rows), np.int64),
+                f"a tensor ({source.name})",
+            )
+        ok = _mask(source.types)[s.type] & absent_ok | ~s.present
+        if not ok.all():
+            c.require(ok, f"src[{slot}].type", TYPE_NAME[s.type], _one_of(source.types))
+        _require_layout(c, f"src[{slot}].nb", s.nb, layout_ok[s.rows] | ~s.present)
+    if op.result is None:
+        c.require(c.type == c.src(0).type, "type", TYPE_NAME[c.type], "the type of src[0]")
+    else:
+        ok = _mask(op.result)[c.type]
+        if not ok.all():
+            c.require(ok, "type", TYPE_NAME[c.type], _one_of(op.result))
+    _require_layout(c, "nb", c.nb, layout_ok[c.rows])
+    _require_distinct_elements(c)
+    if op.check is not None:
+        op.check(c)
+
+
+@cache
+def _mask(types: frozenset[str]) -> np.ndarray:
+    return type_mask(tuple(types))
+
+
+@cache
+def _one_of(types: frozenset[str]) -> str:
+    """The types in the order of their numbers, for a sentence."""
+    names = [name for name in TYPES if name in types]
+    return names[0] if len(names) == 1 else "one of " + ", ".join(names)
+
+
+def _layout_ok(table: TensorTable) -> np.ndarray:
+    """bool by row: strides are whole elements, and rows of quantized types have no gaps."""
+    size = TYPE_SIZE[table.type]
+    used = table.ne > 1
+    used[:, 0] |= BLCK_SIZE[table.type] > 1
+    ok = (table.nb % np.maximum(size, 1)[:, None] == 0) | ~used
+    # Rows of a quantized type may start at any byte, but its blocks lie side by side.
+    quantized = BLCK_SIZE[table.type] > 1
+    blocks = (table.nb[:, 0] == size) & (table.nb >= 0).all(axis=1)
+    return np.where(quantized, blocks, ok.all(axis=1))
+
+
+def _require_layout(c: Nodes, what: str, nb: np.ndarray, ok: np.ndarray) -> None:
+    c.require(ok, what, nb, "multiples of the element size, without gaps between blocks")
+
+
+def _require_distinct_elements(c: Nodes) -> None:
+    """No two elements of a result share memory: the order of writes would decide what is left."""
+    step = np.where(c.ne > 1, c.nb, np.iinfo(np.int64).max)
+    span = c.nb * c.ne
+    blocks = c.blck_size > 1
+    step[:, 0] = np.where(blocks, c.type_size, step[:, 0])
+    span[:, 0] = np.where(
+        blocks, c.type_size * (c.ne[:, 0] // np.maximum(c.blck_size, 1)), span[:, 0]
+    )
+    order = np.argsort(step, axis=1, kind="stable")
+    step = np.take_along_axis(step, order, axis=1)
+    span = np.take_along_axis(span, order, axis=1)
+    ok = (step[:, 1:] >= span[:, :-1]).all(axis=1) & (step[:, 0] >= c.type_size)
+    c.require(ok, "nb", c.nb, "strides under which no two elements of the result overlap")
