@@ -145,6 +145,6 @@ def extreme(xp: Any, x: Array, axis: int) -> Array:
     return xp.take_along_axis(x, index, axis=axis)
 
 
-def f32(value: float) -> float:
+def f32(value: float | np.floating) -> float:
     """A constant rounded to float32, as a Python float that every namespace takes without widening."""
     return float(np.float32(value))

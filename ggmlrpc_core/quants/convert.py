@@ -15,7 +15,7 @@ import numpy as np
 
 from ggmlrpc_core.errors import UnsupportedOp
 from ggmlrpc_core.ggml.types import TYPES, GgmlType
-from ggmlrpc_core.quants import fp4, iq, iq4, k, legacy, ternary
+from ggmlrpc_core.quants import fp4, iq, iq4, k, k_quantize, legacy, ternary
 from ggmlrpc_core.quants.bits import Array
 from ggmlrpc_core.quants.floats import plain_from_f32, plain_to_f32
 
@@ -43,12 +43,12 @@ FORMATS: MappingProxyType[str, Format] = MappingProxyType(
         "Q5_1": Format(legacy.dequantize_q5_1, legacy.quantize_q5_1),
         "Q8_0": Format(legacy.dequantize_q8_0, legacy.quantize_q8_0),
         "Q8_1": Format(legacy.dequantize_q8_1, legacy.quantize_q8_1),
-        "Q2_K": Format(k.dequantize_q2_k),
-        "Q3_K": Format(k.dequantize_q3_k),
-        "Q4_K": Format(k.dequantize_q4_k),
-        "Q5_K": Format(k.dequantize_q5_k),
-        "Q6_K": Format(k.dequantize_q6_k),
-        "Q8_K": Format(k.dequantize_q8_k),
+        "Q2_K": Format(k.dequantize_q2_k, k_quantize.quantize_q2_k),
+        "Q3_K": Format(k.dequantize_q3_k, k_quantize.quantize_q3_k),
+        "Q4_K": Format(k.dequantize_q4_k, k_quantize.quantize_q4_k),
+        "Q5_K": Format(k.dequantize_q5_k, k_quantize.quantize_q5_k),
+        "Q6_K": Format(k.dequantize_q6_k, k_quantize.quantize_q6_k),
+        "Q8_K": Format(k.dequantize_q8_k, k_quantize.quantize_q8_k),
         "IQ1_S": Format(iq.iq1_s),
         "IQ1_M": Format(iq.iq1_m),
         "IQ2_XXS": Format(iq.iq2_xxs),
@@ -56,8 +56,8 @@ FORMATS: MappingProxyType[str, Format] = MappingProxyType(
         "IQ2_S": Format(iq.iq2_s),
         "IQ3_XXS": Format(iq.iq3_xxs),
         "IQ3_S": Format(iq.iq3_s),
-        "IQ4_NL": Format(iq4.dequantize_iq4_nl),
-        "IQ4_XS": Format(iq4.dequantize_iq4_xs),
+        "IQ4_NL": Format(iq4.dequantize_iq4_nl, iq4.quantize_iq4_nl),
+        "IQ4_XS": Format(iq4.dequantize_iq4_xs, iq4.quantize_iq4_xs),
         "TQ1_0": Format(ternary.dequantize_tq1_0, ternary.quantize_tq1_0),
         "TQ2_0": Format(ternary.dequantize_tq2_0, ternary.quantize_tq2_0),
         "MXFP4": Format(fp4.dequantize_mxfp4, fp4.quantize_mxfp4),

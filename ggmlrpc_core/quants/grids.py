@@ -41,6 +41,14 @@ def kvalue_pairs(name: str) -> np.ndarray:
 
 
 @cache
+def nearest_kvalue() -> np.ndarray:
+    """Index of the IQ4_NL value nearest to (i - 256) / 2, the upper one of two: int32 [513]."""
+    values = kvalues("IQ4_NL").astype(np.int32)
+    borders = values[1:] + values[:-1]
+    return np.searchsorted(borders, np.arange(-256, 257), side="right").astype(np.int32)
+
+
+@cache
 def bit_rows(zero: int, one: int) -> np.ndarray:
     """A row of 8 for every byte, lowest bit first: `zero` or `one` per bit; int8 [256, 8]."""
     bits = (np.arange(256)[:, None] >> np.arange(8)) & 1

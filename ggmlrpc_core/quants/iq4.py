@@ -10,15 +10,38 @@ Source: ggml-quants.c dequantize_row_iq4_*, quantize_row_iq4_nl_impl; ggml-commo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from ggmlrpc_core.quants.bits import Array, byte_table, field, half, nibbles, scaled
-from ggmlrpc_core.quants.grids import kvalue_pairs
+from ggmlrpc_core.quants.bits import (
+    Array,
+    byte_table,
+    clamp,
+    contiguous,
+    extreme,
+    field,
+    half,
+    inverse,
+    join,
+    nearest_int,
+    nibbles,
+    pack,
+    scaled,
+)
+from ggmlrpc_core.quants.grids import kvalue_pairs, kvalues, nearest_kvalue
+from ggmlrpc_core.quants.search import nearest_values
 
 
 def dequantize_iq4_nl(xp: Any, blocks: Array) -> Array:
     """[n, 18] to float32 [n, 32]."""
     return half(xp, blocks, 0) * _values(xp, blocks[:, 2:], 1).astype(xp.float32)
+
+
+def quantize_iq4_nl(xp: Any, x: Array) -> Array:
+    """float32 [n, 32] to [n, 18]; a block of zeros has zero bytes (the stock code leaves its quants unset)."""
+    scale, q = nearest_values(xp, x.T, kvalues("IQ4_NL"), tries=0, index=_index(xp))
+    q = xp.where(scale != 0, q, 0).T
+    return join(xp, [scale[:, None].astype(xp.float16), pack(xp, q, groups=1, bits=4)])
 
 
 def dequantize_iq4_xs(xp: Any, blocks: Array) -> Array:
@@ -28,6 +51,44 @@ def dequantize_iq4_xs(xp: Any, blocks: Array) -> Array:
     low = nibbles(xp, blocks[:, 4:8, None]).astype(xp.int32)
     scales = ((low | (high << 4)) - 32).astype(xp.float32)
     return scaled(xp, half(xp, blocks, 0) * scales, _values(xp, blocks[:, 8:], 8))
+
+
+def quantize_iq4_xs(xp: Any, x: Array) -> Array:
+    """float32 [n, 256] to [n, 136]."""
+    n = x.shape[0]
+    columns = contiguous(xp, x.reshape(-1, 32).T)
+    scale, _ = nearest_values(xp, columns, kvalues("IQ4_NL"), tries=7, index=_index(xp))
+    scale = scale.reshape(n, 8)
+    d = extreme(xp, scale, 1) / -32
+    s = clamp(xp, nearest_int(xp, inverse(xp, d) * scale), -32, 31)
+    dl = d * s.astype(xp.float32)
+    q = _index(xp)(inverse(xp, dl)[:, :, None] * x.reshape(n, 8, 32))
+    s = s + 32
+    high = sum((s[:, i : i + 1] >> 4) << (2 * i) for i in range(8))
+    low = s[:, ::2] & 15 | ((s[:, 1::2] & 15) << 4)
+    return join(
+        xp,
+        [
+            d.astype(xp.float16),
+            high.astype(xp.uint16),
+            low.astype(xp.uint8),
+            pack(xp, q.reshape(n, 256), groups=8, bits=4),
+        ],
+    )
+
+
+def _index(xp: Any) -> Callable[[Array], Array]:
+    """A function that gives the index of the value nearest to each number, the upper one of two: int32."""
+    table = xp.asarray(nearest_kvalue())
+    last = float(table.shape[0] - 1)
+
+    def index(x: Array) -> Array:
+        # The borders between values are multiples of 1/2, so half steps decide exactly. NaN becomes index 0.
+        step = xp.floor((x + x) + last / 2)
+        step = xp.where(step > 0.0, step, 0.0)
+        return xp.take(table, xp.minimum(step, last).astype(xp.int32))
+
+    return index
 
 
 def _values(xp: Any, packed: Array, groups: int) -> Array:
