@@ -89,20 +89,26 @@ class Columns:
         self.rows = rows
         self.present = rows >= 0
 
+    def _take(self, column: np.ndarray) -> np.ndarray:
+        taken = column.take(self.rows, axis=0)
+        if not self.present.all():
+            taken[~self.present] = 0
+        return taken
+
     @cached_property
     def ne(self) -> np.ndarray:
         """int64 [n, 4]; 0 where absent."""
-        return np.where(self.present[:, None], self._table.ne[self.rows], 0)
+        return self._take(self._table.ne)
 
     @cached_property
     def nb(self) -> np.ndarray:
         """int64 [n, 4], bytes; 0 where absent."""
-        return np.where(self.present[:, None], self._table.nb[self.rows], 0)
+        return self._take(self._table.nb)
 
     @cached_property
     def type(self) -> np.ndarray:
         """int64 [n], canonical type ids; F32 where absent."""
-        return np.where(self.present, self._table.type[self.rows], 0)
+        return self._take(self._table.type)
 
     @property
     def blck_size(self) -> np.ndarray:

@@ -24,6 +24,8 @@ from ggmlrpc_core.graph.table import (
 from ggmlrpc_core.graph.tensor import VIEW_OPS
 from ggmlrpc_core.ops.declare import OPS, Op
 
+LAYOUT = "multiples of the element size, without gaps between blocks"
+
 
 def check_nodes(table: TensorTable, rows: np.ndarray) -> None:
     """Refuse nodes that must not run.
@@ -40,6 +42,8 @@ def check_nodes(table: TensorTable, rows: np.ndarray) -> None:
     numbers, starts = np.unique(table.op[rows], return_index=True)
     works = table.ne[rows].all(axis=1)
     layout_ok = _layout_ok(table)
+    odd_layout = None if layout_ok.all() else layout_ok
+    computed = []
     for number, start, stop in zip(
         numbers.tolist(), starts.tolist(), [*starts[1:].tolist(), len(rows)]
     ):
@@ -54,33 +58,37 @@ def check_nodes(table: TensorTable, rows: np.ndarray) -> None:
             )
         chosen = rows[start:stop][works[start:stop]]
         if len(chosen):
-            _check_op(declared, Nodes(table, chosen), layout_ok)
+            _check_op(declared, Nodes(table, chosen), odd_layout)
+            computed.append(chosen)
+    if computed:
+        _require_distinct_elements(table, np.concatenate(computed))
 
 
-def _check_op(op: Op, c: Nodes, layout_ok: np.ndarray) -> None:
-    """Sources, types and strides of all nodes of one op, then its own rule."""
+def _check_op(op: Op, c: Nodes, layout_ok: np.ndarray | None) -> None:
+    """Sources, types and strides of all nodes of one op, then its own rule; layout_ok None when all are."""
     for slot, source in enumerate(op.sources):
         s = c.src(slot)
-        absent_ok = source.optional or s.present
-        if not source.optional:
-            c.require(
-                s.present,
-                f"src[{slot}]",
-                np.zeros(len(c.rows), np.int64),
-                f"a tensor ({source.name})",
-            )
-        ok = _mask(source.types)[s.type] & absent_ok | ~s.present
+        everywhere = s.present.all()
+        if not everywhere and not source.optional:
+            nothing = np.full(len(c.rows), "absent", object)
+            c.require(s.present, f"src[{slot}]", nothing, f"a tensor ({source.name})")
+        ok = _mask(source.types)[s.type]
+        if not everywhere:
+            ok |= ~s.present
         if not ok.all():
             c.require(ok, f"src[{slot}].type", TYPE_NAME[s.type], _one_of(source.types))
-        _require_layout(c, f"src[{slot}].nb", s.nb, layout_ok[s.rows] | ~s.present)
+        if layout_ok is not None:
+            c.require(layout_ok[s.rows] | ~s.present, f"src[{slot}].nb", s.nb, LAYOUT)
     if op.result is None:
-        c.require(c.type == c.src(0).type, "type", TYPE_NAME[c.type], "the type of src[0]")
+        ok = c.type == c.src(0).type
+        if not ok.all():
+            c.require(ok, "type", TYPE_NAME[c.type], "the type of src[0]")
     else:
         ok = _mask(op.result)[c.type]
         if not ok.all():
             c.require(ok, "type", TYPE_NAME[c.type], _one_of(op.result))
-    _require_layout(c, "nb", c.nb, layout_ok[c.rows])
-    _require_distinct_elements(c)
+    if layout_ok is not None:
+        c.require(layout_ok[c.rows], "nb", c.nb, LAYOUT)
     if op.check is not None:
         op.check(c)
 
@@ -109,12 +117,13 @@ def _layout_ok(table: TensorTable) -> np.ndarray:
     return np.where(quantized, blocks, ok.all(axis=1))
 
 
-def _require_layout(c: Nodes, what: str, nb: np.ndarray, ok: np.ndarray) -> None:
-    c.require(ok, what, nb, "multiples of the element size, without gaps between blocks")
-
-
-def _require_distinct_elements(c: Nodes) -> None:
-    """No two elements of a result share memory: the order of writes would decide what is left."""
+def _require_distinct_elements(table: TensorTable, rows: np.ndarray) -> None:
+    """No two elements of a result share memory: else the order of writes would decide what is left."""
+    c = Nodes(table, rows)
+    gaps = ~c.contiguous
+    if not gaps.any():
+        return
+    c = Nodes(table, rows[gaps])
     step = np.where(c.ne > 1, c.nb, np.iinfo(np.int64).max)
     span = c.nb * c.ne
     blocks = c.blck_size > 1
