@@ -166,7 +166,7 @@ class Nodes(Columns):
         """op_params[slot] read as the bits of floats, float32 [n]."""
         return np.ascontiguousarray(self._table.op_params[self.rows, slot]).view(np.float32)
 
-    def require(self, ok: np.ndarray, what: str, got: np.ndarray, expected: str) -> None:
+    def require(self, ok: np.ndarray | np.bool, what: str, got: np.ndarray, expected: str) -> None:
         """Refuse the graph unless `ok` holds for every node.
 
         Args:

@@ -10,7 +10,7 @@ from ggmlrpc_core.graph.table import TYPE_NAME, Nodes
 from ggmlrpc_core.graph.tensor import Tensor
 from ggmlrpc_core.ops.declare import ANY, ENCODABLE, FLOATS, QUANTS, i32, op, source
 from ggmlrpc_core.ops.rules import contiguous, same_nelements, same_shape
-from ggmlrpc_core.ops.values import constant, floats, raw_shape
+from ggmlrpc_core.ops.values import constant, floats, present, raw_shape
 
 CONVERSIONS = "exact between equal types, else one rounding to the type of the result"
 
@@ -27,7 +27,7 @@ def _check_conversion(c: Nodes) -> None:
 
 def _copy(xp: Any, node: Tensor, a: Any, destination: Any = None) -> Any:
     """The elements of a in order, in the shape and type of the node."""
-    tensor = node.src[0]
+    tensor = present(node.src[0])
     if tensor.type == node.type:
         return a.reshape(raw_shape(node))
     return floats(xp, a, tensor).reshape(node.shape)
@@ -92,7 +92,7 @@ def _window(
 
     Returns the flat elements of a, a bool by element whether the window covers it, and the element of b there.
     """
-    ne = node.src[1].ne
+    ne = present(node.src[1]).ne
     size = node.type.type_size
     i3, i2, i1, i0 = np.ix_(*(np.arange(n) for n in ne[::-1]))
     at = (offset + i3 * nb3 + i2 * nb2 + i1 * nb1) // size + i0

@@ -11,7 +11,7 @@ from ggmlrpc_core.graph.table import Nodes
 from ggmlrpc_core.graph.tensor import Tensor
 from ggmlrpc_core.ops.declare import ENCODABLE, FLOATS, QUANTS, Ids, f32, op, source
 from ggmlrpc_core.ops.rules import same_shape, tiles
-from ggmlrpc_core.ops.values import floats
+from ggmlrpc_core.ops.values import floats, present
 
 ARITHMETIC = "f32; nmse <= 1e-7"
 
@@ -124,7 +124,7 @@ def _check_add_id(c: Nodes) -> None:
     sources=[source("a", *FLOATS), source("b", *FLOATS), source("ids", "I32")],
     result=None,
     check=_check_add_id,
-    ids=Ids(2, lambda node: node.src[1].ne[1]),
+    ids=Ids(2, lambda node: present(node.src[1]).ne[1]),
     precision=ARITHMETIC,
     since="2025-08-05",
     upstream="ggml-cpu/ops.cpp ggml_compute_forward_add_id",

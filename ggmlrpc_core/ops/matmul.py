@@ -15,7 +15,7 @@ from ggmlrpc_core.graph.table import Nodes
 from ggmlrpc_core.graph.tensor import Tensor
 from ggmlrpc_core.ops.declare import FLOATS, QUANTS, Ids, i32, op, source
 from ggmlrpc_core.ops.rules import divides, result_ne
-from ggmlrpc_core.ops.values import constant, floats, to_host
+from ggmlrpc_core.ops.values import constant, floats, present, to_host
 
 TILE_BYTES = 16 << 20
 """Most f32 bytes that a tile of source 0 takes."""
@@ -33,7 +33,7 @@ def row_tiles(n_rows: int, row_elements: int) -> Iterator[slice]:
         yield slice(start, min(start + step, n_rows))
 
 
-def times_rows(xp: Any, x: Any, rows: Any, tensor: Tensor) -> Any:
+def times_rows(xp: Any, x: Any, rows: Any, tensor: Tensor | None) -> Any:
     """x [n, k] times each row of a raw matrix [m, ...] of `tensor`'s type: [n, m]."""
     parts = [
         xp.matmul(x, xp.swapaxes(floats(xp, rows[tile], tensor), 0, 1))
@@ -117,7 +117,7 @@ def _check_mul_mat_id(c: Nodes) -> None:
     result="F32",
     params=[i32(0, "precision"), i32(3, "b_precision")],
     check=_check_mul_mat_id,
-    ids=Ids(2, lambda node: node.src[0].ne[2]),
+    ids=Ids(2, lambda node: present(node.src[0]).ne[2]),
     precision=PRECISION,
     since="2024-05-14",
     upstream="ggml-cpu/ggml-cpu.c ggml_compute_forward_mul_mat_id",

@@ -6,9 +6,9 @@ client: a server that obeyed them would call an address that a peer chose.
 
 from __future__ import annotations
 
-from ggmlrpc_core.ops.declare import ANY, i32, op, source
+from ggmlrpc_core.ops.declare import ANY, Param, i32, op, source
 
-_VIEWS = (
+_VIEWS: tuple[tuple[str, int, list[Param]], ...] = (
     ("NONE", 0, []),
     ("RESHAPE", 1, []),
     ("VIEW", 1, [i32(0, "offset_low"), i32(1, "offset_high")]),

@@ -10,7 +10,7 @@ from ggmlrpc_core.graph.table import TYPE_NAME, Nodes
 from ggmlrpc_core.graph.tensor import Tensor
 from ggmlrpc_core.ops.declare import ENCODABLE, FLOATS, QUANTS, Ids, RowUpdate, op, source
 from ggmlrpc_core.ops.rules import divides, result_ne
-from ggmlrpc_core.ops.values import constant, floats, to_host
+from ggmlrpc_core.ops.values import constant, floats, present, to_host
 
 
 def _check_get_rows(c: Nodes) -> None:
@@ -29,7 +29,7 @@ def _check_get_rows(c: Nodes) -> None:
     sources=[source("a", *FLOATS, "I32", *QUANTS), source("ids", "I32")],
     result=("F32", "I32"),
     check=_check_get_rows,
-    ids=Ids(1, lambda node: node.src[0].ne[1]),
+    ids=Ids(1, lambda node: present(node.src[0]).ne[1]),
     precision="exact",
     since="2024-05-14",
     upstream="ggml-cpu/ops.cpp ggml_compute_forward_get_rows",

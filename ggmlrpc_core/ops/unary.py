@@ -30,7 +30,7 @@ ERF_IS_ONE = 6.0
 def _erf_series(degree: int = 48) -> tuple[float, ...]:
     """Chebyshev coefficients of erf(x) / x as a function of x * x over [0, ERF_IS_ONE ** 2]."""
 
-    def ratio(t: np.ndarray) -> np.ndarray:
+    def ratio(t: Any) -> Any:
         x = np.sqrt((t + 1.0) / 2.0) * ERF_IS_ONE
         return np.array([math.erf(v) / v if v else 2.0 / math.sqrt(math.pi) for v in x])
 

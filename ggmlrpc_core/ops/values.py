@@ -29,8 +29,15 @@ def wide(xp: Any) -> Any:
     return xp.float64 if xp.__name__ in ("numpy", "cupy") else xp.float32
 
 
-def floats(xp: Any, raw: Any, tensor: Tensor) -> Any:
+def present(tensor: Tensor | None) -> Tensor:
+    """A source that validation has found to be there."""
+    assert tensor is not None, "a required source was checked before"
+    return tensor
+
+
+def floats(xp: Any, raw: Any, tensor: Tensor | None) -> Any:
     """The elements of a raw array as f32, in NumPy order; any type that can be read as numbers."""
+    tensor = present(tensor)
     name = tensor.type.name
     if name == "F32":
         return raw
