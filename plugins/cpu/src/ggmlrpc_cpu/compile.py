@@ -48,10 +48,11 @@ def kernel(name: str) -> Callable[[F], F]:
 @cache
 def import_kernels() -> None:
     """Import every module of `kernels/`, which registers their kernels. Imports numba."""
-    folder = Path(__file__).parent / "kernels"
-    for path in sorted(folder.glob("*.py")):
+    root = Path(__file__).parent
+    import_module(f"{__package__}.walker")
+    for path in sorted((root / "kernels").rglob("*.py")):
         if path.stem != "__init__":
-            import_module(f"ggmlrpc_cpu.kernels.{path.stem}")
+            import_module(".".join((__package__, *path.relative_to(root).with_suffix("").parts)))
 
 
 @cache
@@ -98,6 +99,15 @@ def cache_folder() -> Path:
     return folder
 
 
+def _file_base(name: str) -> str:
+    return name.replace(":", "-")
+
+
+def is_cached(name: str) -> bool:
+    """Whether a kernel is on disk; it needs no compiler then."""
+    return (cache_folder() / f"{_file_base(name)}.1.nbc").exists()
+
+
 def _function_cache(name: str, function: Callable[..., Any]) -> Any:
     """A Numba cache that keeps one kernel under its name in our folder and leaves Numba's settings alone."""
     from numba.core import caching
@@ -121,7 +131,7 @@ def _function_cache(name: str, function: Callable[..., Any]) -> Any:
 
         def __init__(self, py_func: Any) -> None:
             self._locator = Locator()
-            self._filename_base = name.replace(":", "-").replace("/", "-")
+            self._filename_base = _file_base(name)
 
     class NamedCache(caching.FunctionCache):
         _impl_class = Impl
@@ -143,12 +153,8 @@ class Kernels:
         ready = self._ready.get(name)
         return ready.address if ready is not None else None
 
-    def load(self, name: str, *, compile: bool = True) -> int | None:
+    def load(self, name: str) -> int:
         """The address of a kernel, from memory, disk, or the compiler.
-
-        Args:
-            name: as registered.
-            compile: False: answer None instead of compiling.
 
         Raises:
             KeyError: no such kernel.
@@ -161,15 +167,10 @@ class Kernels:
         from numba.core.ccallback import CFunc
 
         function = REGISTRY[name]
-        made = CFunc(
-            function,
-            (((int64,) * 3), void),
-            locals={},
-            options={"error_model": "numpy", "nopython": True},
-        )
+        signature = ((int64,) * 3, void)
+        options = {"error_model": "numpy", "nopython": True}
+        made = CFunc(function, signature, locals={}, options=options)
         made._cache = _function_cache(name, function)
-        if not compile and not (cache_folder() / f"{name.replace(':', '-')}.nbi").exists():
-            return None
         made.compile()
         self._ready[name] = made
         return made.address

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
+import numpy as np
+
 from ggmlrpc_core.graph.tensor import Tensor
 
 
@@ -23,12 +25,14 @@ class Step:
         tensors: what tensor slots 0..6 hold; default the node and its sources.
         op_params: 16 int32; default those of the node.
         row_functions: registered names, at most two.
-        args: at most eight integers.
+        args: at most eight integers; an array stands for its address and lives as long as the plan.
         scratch: bytes of scratch, for this record alone.
         shared: (key, bytes) of the memory that this step makes or reads, None for none. One region is alive at a
             time: it holds what the latest step with `makes_shared` left there.
         makes_shared: this step fills the shared region. The planner leaves such a step out when the region already
-            holds that key and nothing has written to the memory of tensor 1 (source 0 of the step) since.
+            holds that key and nothing has written to the memory of the step's sources since.
+        keeps: the shared region is one of its own, alive for the whole run (small tables that every layer
+            uses); otherwise there is one such region and the latest key wins.
         cost: estimated nanoseconds on one thread; small steps run on one thread without a barrier.
         solo: always on one thread.
     """
@@ -38,10 +42,11 @@ class Step:
     tensors: tuple[Tensor | None, ...] | None = None
     op_params: tuple[int, ...] | None = None
     row_functions: tuple[str, ...] = ()
-    args: tuple[int, ...] = ()
+    args: tuple[int | np.ndarray, ...] = ()
     scratch: int = 0
     shared: tuple[Hashable, int] | None = None
     makes_shared: bool = False
+    keeps: bool = False
     cost: float = 0.0
     solo: bool = False
 

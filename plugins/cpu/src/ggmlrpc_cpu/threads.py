@@ -9,7 +9,7 @@ import threading
 import numpy as np
 import psutil
 
-from ggmlrpc_cpu import walker
+from ggmlrpc_cpu import run_block as B
 
 
 def default_threads() -> int:
@@ -34,17 +34,17 @@ class Team:
     """N threads that walk records together. One run at a time.
 
     Args:
-        walk: address of the compiled walker.
+        walk: address of the compiled B.
         n_threads: how many, the caller included.
     """
 
     def __init__(self, walk: int, n_threads: int) -> None:
         self.n_threads = n_threads
         self._walk = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(walk)
-        memory = np.zeros(walker.RUN_SLOTS + 8, np.int64)
+        memory = np.zeros(B.SLOTS + 8, np.int64)
         start = -(memory.ctypes.data // 8) % 8
-        self._run = memory[start : start + walker.RUN_SLOTS]  # on a cache line boundary
-        self._run[walker.YIELD] = yield_address()
+        self._run = memory[start : start + B.SLOTS]  # on a cache line boundary
+        self._run[B.YIELD] = yield_address()
         self._address = self._run.ctypes.data
         self._closed = False
         self._go = [threading.Lock() for _ in range(n_threads - 1)]
@@ -78,8 +78,8 @@ class Team:
         """
         n = 1 if alone else self.n_threads
         block = self._run
-        block[:5] = (records, first, last, n, error)
-        block[walker.ARRIVED] = block[walker.LEFT] = 0
+        block[:4] = (records, first, last, error)
+        block[B.ARRIVED] = block[B.LEFT] = 0
         if n > 1:
             for lock in self._go:
                 lock.release()

@@ -12,13 +12,9 @@ import numpy as np
 from numba import njit
 
 from ggmlrpc_cpu import record as R
+from ggmlrpc_cpu import run_block as B
 from ggmlrpc_cpu.compile import kernel
 from ggmlrpc_cpu.simd import atomic_add, atomic_load, call0, call3, cpu_pause, load_i64
-
-# The run block, int64 slots
-RECORDS, FIRST, LAST, N_THREADS, ERROR, YIELD = 0, 1, 2, 3, 4, 5
-ARRIVED, LEFT = 8, 16  # on cache lines of their own
-RUN_SLOTS = 24
 
 SPINS = 2000
 """Turns of a waiting loop before the core is offered to others."""
@@ -40,10 +36,10 @@ def wait_for(address: Any, target: Any, give_way: Any) -> Any:
 @kernel("walk")
 def walk(run: Any, ith: Any, nth: Any) -> None:
     """Run records [FIRST, LAST) of a run block as thread `ith` of `nth`."""
-    records = load_i64(run + 8 * RECORDS)
-    first, last = load_i64(run + 8 * FIRST), load_i64(run + 8 * LAST)
-    error, give_way = load_i64(run + 8 * ERROR), load_i64(run + 8 * YIELD)
-    arrived, left = run + 8 * ARRIVED, run + 8 * LEFT
+    records = load_i64(run + 8 * B.RECORDS)
+    first, last = load_i64(run + 8 * B.FIRST), load_i64(run + 8 * B.LAST)
+    error, give_way = load_i64(run + 8 * B.ERROR), load_i64(run + 8 * B.YIELD)
+    arrived, left = run + 8 * B.ARRIVED, run + 8 * B.LEFT
     goal = np.int64(0)
     for i in range(first, last):
         rec = records + i * R.BYTES

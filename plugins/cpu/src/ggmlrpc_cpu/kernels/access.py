@@ -90,3 +90,23 @@ def report_id(rec: Any, found: Any, limit: Any) -> Any:
         store_i64(error + 8, found)
         store_i64(error + 16, limit)
         store_i64(error, load_i64(rec + 8 * R.NODE) + 1)
+
+
+@njit
+def row(rec: Any, k: Any, r: Any, like: Any) -> Any:
+    """Address of row r of tensor k, rows counted over dimensions 1 to 3 of tensor `like`."""
+    n1, n2 = ne(rec, like, 1), ne(rec, like, 2)
+    outer = r // n1
+    i3 = outer // n2
+    i1, i2 = r - outer * n1, outer - i3 * n2
+    return address(rec, k) + i1 * nb(rec, k, 1) + i2 * nb(rec, k, 2) + i3 * nb(rec, k, 3)
+
+
+@njit
+def tiled_row(rec: Any, k: Any, r: Any) -> Any:
+    """Address of the row of tensor k that row r of the node meets when k is tiled over the node."""
+    n1, n2 = ne(rec, 0, 1), ne(rec, 0, 2)
+    outer = r // n1
+    i3 = outer // n2
+    i1, i2 = (r - outer * n1) % ne(rec, k, 1), (outer - i3 * n2) % ne(rec, k, 2)
+    return address(rec, k) + i1 * nb(rec, k, 1) + i2 * nb(rec, k, 2) + i3 % ne(rec, k, 3) * nb(rec, k, 3)

@@ -19,8 +19,10 @@ from ggmlrpc_cpu.simd.types import (
     SCALARS,
     Vec,
     as_f32x16,
+    as_i32x16,
     as_u32x16,
     splat_f32x16,
+    to_f32x16,
     to_i32x16,
     to_u16x16,
     to_u32x16,
@@ -193,3 +195,40 @@ def bf16_bits(x: Any) -> Any:
     if x != x:
         return (bits >> 16) | 64
     return (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+
+
+@njit
+def log_f32x16(x: Any) -> Any:
+    """Natural logarithm of positive normal numbers; at most 2 units in the last place."""
+    bits = as_i32x16(x)
+    # x = m * 2^e with m in [sqrt(1/2), sqrt(2))
+    e = ((bits - 0x3F3504F3) >> 23) << 23
+    m = as_f32x16(bits - e) - np.float32(1)
+    n = to_f32x16(e >> 23)
+    p = splat_f32x16(np.float32(7.0376836292e-2))
+    for c in (
+        -1.1514610310e-1,
+        1.1676998740e-1,
+        -1.2420140846e-1,
+        1.4249322787e-1,
+        -1.6668057665e-1,
+        2.0000714765e-1,
+        -2.4999993993e-1,
+        3.3333331174e-1,
+    ):
+        p = fma(p, m, splat_f32x16(np.float32(c)))
+    square = m * m
+    y = fma(n, splat_f32x16(LN2_LOW), p * m * square)
+    y = fma(square, splat_f32x16(np.float32(-0.5)), y)
+    return fma(n, splat_f32x16(LN2_HIGH), m + y)
+
+
+@njit
+def erf_f32x16(x: Any) -> Any:
+    """Error function; absolute error below 2e-7 (Abramowitz and Stegun 7.1.26)."""
+    a = absolute(x)
+    t = np.float32(1) / fma(a, splat_f32x16(np.float32(0.3275911)), splat_f32x16(np.float32(1)))
+    p = splat_f32x16(np.float32(1.061405429))
+    for c in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
+        p = fma(p, t, splat_f32x16(np.float32(c)))
+    return copysign(np.float32(1) - p * t * exp_f32x16(a * a * np.float32(-1)), x)

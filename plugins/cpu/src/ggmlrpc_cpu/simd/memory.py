@@ -296,3 +296,37 @@ def prefetch(typingctx: Any, address: Any) -> Any:
         return c.get_dummy_value()
 
     return types.none(types.int64), codegen
+
+
+def _first_lanes(b: ir.IRBuilder, count: ir.Value, n: int) -> ir.Value:
+    """A mask of n lanes: lane i is on when i < count."""
+    lanes = ir.Constant(ir.VectorType(I32, n), list(range(n)))
+    return b.icmp_signed("<", lanes, splat_value(b, Vec("i32", n), b.trunc(count, I32)))
+
+
+@intrinsic
+def load_first_f32x16(typingctx: Any, address: Any, count: Any) -> Any:
+    """The first `count` of 16 f32, the other lanes 0; memory beyond is not touched."""
+
+    def codegen(c: Any, b: ir.IRBuilder, s: Any, a: Any) -> ir.Value:
+        vec, mask = F32x16.ir, _first_lanes(b, a[1], 16)
+        kind = ir.FunctionType(vec, [vec.as_pointer(), I32, mask.type, vec])
+        f = cgutils.get_or_insert_function(b.module, kind, "llvm.masked.load.v16f32.p0v16f32")
+        zero = ir.Constant(vec, [0.0] * 16)
+        return b.call(f, [pointer(b, a[0], vec), ir.Constant(I32, 1), mask, zero])
+
+    return F32x16(types.int64, types.int64), codegen
+
+
+@intrinsic
+def store_first_f32x16(typingctx: Any, address: Any, value: Any, count: Any) -> Any:
+    """Store the first `count` of 16 f32; memory beyond is not touched."""
+
+    def codegen(c: Any, b: ir.IRBuilder, s: Any, a: Any) -> ir.Value:
+        vec, mask = F32x16.ir, _first_lanes(b, a[2], 16)
+        kind = ir.FunctionType(ir.VoidType(), [vec, vec.as_pointer(), I32, mask.type])
+        f = cgutils.get_or_insert_function(b.module, kind, "llvm.masked.store.v16f32.p0v16f32")
+        b.call(f, [a[1], pointer(b, a[0], vec), ir.Constant(I32, 1), mask])
+        return c.get_dummy_value()
+
+    return types.none(types.int64, F32x16, types.int64), codegen

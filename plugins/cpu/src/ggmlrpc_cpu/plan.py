@@ -1,0 +1,287 @@
+"""From a graph to stages: which nodes become records, where their memory is, what runs on one thread.
+
+No numba here: a plan asks `Kernels` for addresses, and what has none becomes a host stage.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from ggmlrpc_core.graph.tensor import FLAG_OUTPUT, Graph, Tensor
+
+from ggmlrpc_cpu import record as R
+from ggmlrpc_cpu.step import FAMILIES, Context, Step
+
+SOLO_COST = 6000.0
+"""Nanoseconds below which a step is not worth a barrier."""
+SLICE_COST = 40e6
+"""Nanoseconds of work, on all threads, after which a run asks whether to stop."""
+HOST_COST = 40e6
+"""What a host stage is taken to cost, so that it is a slice of its own."""
+CACHE_LINE = 64
+
+
+class KernelSource(Protocol):
+    """Where addresses come from (compile.Kernels, or the one that compiles in the background)."""
+
+    def address(self, name: str) -> int | None:
+        """The address of a ready kernel; None asks for it to be made ready."""
+        ...
+
+
+@dataclass(slots=True)
+class HostStage:
+    """One node that the reference op computes."""
+
+    node: Tensor
+
+
+@dataclass(slots=True)
+class CompiledStage:
+    """Records [first, last) with their estimated cost, and whether one thread does them all."""
+
+    first: int
+    last: int
+    alone: bool
+
+
+@dataclass(slots=True, eq=False)
+class Plan:
+    """A prepared graph.
+
+    Attributes:
+        stages: in order; a compiled stage is at most SLICE_COST long unless it is one record.
+        records: int64 [n, SLOTS], or empty.
+        counters: int64, one cache line each; zero them before each run.
+        error: int64[4], see record.ERROR.
+        buffers: every buffer that a record points into.
+        missing: kernels that were not ready; a plan made again when they are runs faster.
+        keep: arrays whose addresses are in records.
+    """
+
+    graph: Graph
+    stages: list[HostStage | CompiledStage]
+    records: np.ndarray
+    counters: np.ndarray
+    error: np.ndarray
+    buffers: frozenset[Any]
+    missing: frozenset[str]
+    keep: list[Any] = field(default_factory=list)
+
+
+def _span(tensor: Tensor) -> tuple[int, int]:
+    start = tensor.buffer.address + tensor.offset
+    return start, start + tensor.nbytes
+
+
+class _Shared:
+    """Which shared regions hold what while a plan is made (step.py)."""
+
+    def __init__(self) -> None:
+        self._key: Hashable = None
+        self._reads: list[tuple[int, int]] = []
+        self._kept: dict[Hashable, list[tuple[int, int]]] = {}
+        self.size = 0
+        self.kept_size: dict[Hashable, int] = {}
+
+    def holds(self, step: Step) -> bool:
+        """Whether the region of the step already has its key."""
+        assert step.shared is not None
+        key = step.shared[0]
+        return key in self._kept if step.keeps else key == self._key
+
+    def make(self, step: Step) -> None:
+        """The step fills its region."""
+        assert step.shared is not None
+        key, size = step.shared
+        reads = [_span(t) for t in _tensors(step)[1:] if t is not None]
+        if step.keeps:
+            self._kept[key] = reads
+            self.kept_size[key] = max(size, self.kept_size.get(key, 0))
+        else:
+            self._key, self._reads, self.size = key, reads, max(self.size, size)
+
+    def written(self, node: Tensor) -> None:
+        """A node has been computed: forget what was made from memory that it overwrites."""
+        low, high = _span(node)
+        if any(a < high and low < b for a, b in self._reads):
+            self._key, self._reads = None, []
+        for key in [k for k, r in self._kept.items() if any(a < high and low < b for a, b in r)]:
+            del self._kept[key]
+
+
+def _tensors(step: Step) -> tuple[Tensor | None, ...]:
+    return (step.node, *step.node.src)[: R.N_TENSORS] if step.tensors is None else step.tensors
+
+
+def _next_reader(nodes: list[Tensor], i: int) -> Tensor | None:
+    """The node after i when it alone reads node i."""
+    node = nodes[i]
+    if i + 1 == len(nodes) or node.use_count != 1 or node.flags & FLAG_OUTPUT:
+        return None
+    after = nodes[i + 1]
+    return after if sum(s is node for s in after.src) == 1 else None
+
+
+def _aligned(size: int) -> np.ndarray:
+    """Zeroed bytes that start on a cache line."""
+    memory = np.zeros(size + CACHE_LINE, np.uint8)
+    start = -memory.ctypes.data % CACHE_LINE
+    return memory[start : start + size]
+
+
+def make_plan(graph: Graph, kernels: KernelSource, *, n_threads: int) -> Plan:
+    """Plan a graph whose tensors are bound to CpuBuffers.
+
+    Args:
+        graph: checked by the session.
+        kernels: asked for every kernel and row function; those it does not have become host stages.
+        n_threads: of the team that will run the plan.
+    """
+    shared = _Shared()
+    entries: list[Step | Tensor] = []
+    index = {id(node): i for i, node in enumerate(graph.work)}
+    missing: set[str] = set()
+    skip = False
+    for i, node in enumerate(graph.work):
+        if skip:
+            skip = False
+            continue
+        context = Context(n_threads, next=_next_reader(graph.work, i))
+        steps = _steps(node, context, kernels, missing)
+        if steps is None:
+            entries.append(node)
+        else:
+            skip = context.fused
+            for step in steps:
+                if step.shared is not None and step.makes_shared:
+                    if shared.holds(step):
+                        continue
+                    shared.make(step)
+                entries.append(step)
+        shared.written(context.next if skip and context.next is not None else node)
+    return _bind(graph, entries, index, shared, kernels, missing, n_threads)
+
+
+def _steps(
+    node: Tensor, context: Context, kernels: KernelSource, missing: set[str]
+) -> list[Step] | None:
+    """The steps of a node, None when a kernel is not there (yet)."""
+    family = FAMILIES.get(node.op)
+    steps = family(node, context) if family is not None else None
+    if steps is None:
+        context.fused = False
+        return None
+    names = {name for step in steps for name in (step.kernel, *step.row_functions)}
+    absent = {name for name in names if kernels.address(name) is None}
+    if absent:
+        missing |= absent
+        context.fused = False
+        return None
+    return steps
+
+
+def _bind(
+    graph: Graph,
+    entries: list[Step | Tensor],
+    index: dict[int, int],
+    shared: _Shared,
+    kernels: KernelSource,
+    missing: set[str],
+    n_threads: int,
+) -> Plan:
+    """Give every step a record, and memory."""
+    steps = [e for e in entries if isinstance(e, Step)]
+    scratch = _aligned(max((s.scratch for s in steps), default=0))
+    common = _aligned(shared.size)
+    kept = {key: _aligned(size) for key, size in shared.kept_size.items()}
+    records = np.zeros((len(steps), R.SLOTS), np.int64)
+    counters = np.zeros((len(steps), CACHE_LINE // 8), np.int64)
+    error = np.zeros(4, np.int64)
+    keep: list[Any] = [scratch, common, kept]
+    buffers: set[Any] = set()
+
+    stages: list[HostStage | CompiledStage] = []
+    open_cost, n = 0.0, 0
+    for entry in entries:
+        if not isinstance(entry, Step):
+            stages.append(HostStage(entry))
+            buffers.update(t.buffer for t in (entry, *entry.src) if t is not None)
+            continue
+        solo = entry.solo or entry.cost < SOLO_COST or n_threads == 1
+        row = _row(entry, kernels, keep, buffers)
+        row[R.NODE] = index[id(entry.node)]
+        row[R.COUNTER] = counters.ctypes.data + n * CACHE_LINE
+        row[R.SCRATCH], row[R.SCRATCH_SIZE] = scratch.ctypes.data, entry.scratch
+        row[R.ERROR] = error.ctypes.data
+        row[R.FLAGS] = R.SOLO if solo else 0
+        if entry.shared is not None:
+            region = kept[entry.shared[0]] if entry.keeps else common
+            row[R.SHARED] = region.ctypes.data
+        records[n] = row
+        cost = entry.cost if solo else entry.cost / n_threads
+        last = stages[-1] if stages else None
+        if isinstance(last, CompiledStage) and open_cost + cost <= SLICE_COST:
+            last.last, last.alone = n + 1, last.alone and solo
+            open_cost += cost
+        else:
+            stages.append(CompiledStage(n, n + 1, solo))
+            open_cost = cost
+        n += 1
+    return Plan(
+        graph, stages, records, counters, error, frozenset(buffers), frozenset(missing), keep
+    )
+
+
+def _row(step: Step, kernels: KernelSource, keep: list[Any], buffers: set[Any]) -> list[int]:
+    """The slots of a record that a step decides alone."""
+    row = [0] * R.SLOTS
+    row[R.KERNEL] = _ready(kernels, step.kernel)
+    params = step.node.op_params if step.op_params is None else step.op_params
+    row[R.OP_PARAMS : R.OP_PARAMS + 8] = struct.unpack("<8q", struct.pack("<16i", *params))
+    for k, tensor in enumerate(_tensors(step)):
+        if tensor is not None:
+            at = R.TENSORS + R.TENSOR_SLOTS * k
+            row[at] = tensor.buffer.address + tensor.offset
+            row[at + R.TYPE] = tensor.type.id
+            row[at + R.NE : at + R.NE + 4] = tensor.ne
+            row[at + R.NB : at + R.NB + 4] = tensor.nb
+            buffers.add(tensor.buffer)
+    for i, name in enumerate(step.row_functions):
+        row[R.ROW_FUNCTION + i] = _ready(kernels, name)
+    for i, value in enumerate(step.args):
+        if isinstance(value, np.ndarray):
+            keep.append(value)
+            value = value.ctypes.data
+        row[R.ARGS + i] = value
+    return row
+
+
+def _ready(kernels: KernelSource, name: str) -> int:
+    address = kernels.address(name)
+    assert address is not None, f"{name} was ready a moment ago"
+    return address
+
+
+def kernels_of(nodes: Iterable[Tensor], *, n_threads: int) -> set[str]:
+    """Every kernel and row function that nodes ask for."""
+    missing: set[str] = set()
+    work = list(nodes)
+    for i, node in enumerate(work):
+        _steps(node, Context(n_threads, next=_next_reader(work, i)), _Nothing(), missing)
+    return missing
+
+
+class _Nothing:
+    """A source without kernels."""
+
+    def address(self, name: str) -> int | None:
+        return None
+
+
+ShouldStop = Callable[[], bool]
