@@ -124,6 +124,11 @@ class Connection:
         """Bytes of the current body that are still to come."""
         return self._body_left
 
+    @property
+    def between_messages(self) -> bool:
+        """Whether no byte of a next message is here and no body is due."""
+        return len(self._buffer) == self._at and not self._body_left
+
     # --- what goes out
 
     def request(self, command: str, *, body_size: int = 0, **fields: Any) -> bytes:

@@ -37,6 +37,9 @@ class ServerLimits:
     stall_timeout: float = 60.0
 
 
+DEFAULT_LIMITS = ServerLimits()
+
+
 @dataclass(slots=True)
 class Budget:
     """Bytes in use against a bound, for several threads.

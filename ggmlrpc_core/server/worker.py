@@ -44,7 +44,7 @@ class Job:
         self._finished.acquire()
 
     def wait(self, timeout: float = -1) -> bool:
-        """Wait until the job is done or dropped; False when `timeout` seconds went by (-1: never)."""
+        """Wait until the job is done or dropped; False when `timeout` seconds went by first."""
         if not self.done:
             if not self._finished.acquire(timeout=timeout):
                 return False
@@ -166,6 +166,13 @@ class DeviceWorker:
         job.wait()
         return job.get()
 
+    def end_lane(self, lane: Lane) -> None:
+        """Drop what is queued in a lane; a job that runs goes on."""
+        with self._lock:
+            dropped = self._end(lane)
+        for job in dropped:
+            job.finish(ended=True)
+
     def close_lane(self, lane: Lane, last: Callable[[], Any]) -> None:
         """End a lane: drop what is queued, run `last` (to free buffers) and wait for that.
 
@@ -196,6 +203,10 @@ class DeviceWorker:
         self._thread.join()
 
     # --- on the device's thread
+
+    def synchronize(self) -> None:
+        """Wait for everything that runs on the device; to be submitted as work."""
+        self.device.synchronize()
 
     def _main(self, opened: SimpleQueue[BaseException | None]) -> None:
         try:

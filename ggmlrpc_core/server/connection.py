@@ -1,0 +1,111 @@
+"""One client: its socket, engine and session, from the first byte to the last line of the log.
+
+Whatever goes wrong ends here: one line that says what was found and what was expected, and a closed
+socket. Nothing reaches other clients or the process.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+
+from ggmlrpc_core.engine.connection import Connection
+from ggmlrpc_core.engine.events import PEER_CLOSED, Request
+from ggmlrpc_core.engine.limits import Limits
+from ggmlrpc_core.engine.state import Role
+from ggmlrpc_core.errors import GgmlRpcError, GraphStopped
+from ggmlrpc_core.server import trace
+from ggmlrpc_core.server.link import SocketLink
+from ggmlrpc_core.server.services import Services
+from ggmlrpc_core.server.session import Session
+from ggmlrpc_core.server.worker import LaneEnded
+from ggmlrpc_core.wire.dialects import Dialect
+
+log = logging.getLogger("ggmlrpc.server")
+
+
+class ClientConnection:
+    """A connected client.
+
+    Args:
+        sock: connected; closed at the end of `serve`.
+        services: of the server.
+        dialect: what the listener announces.
+        label: short id and address, for the log.
+        peer: address without port, for the cache.
+    """
+
+    def __init__(
+        self, sock: socket.socket, services: Services, *, dialect: Dialect, label: str, peer: str
+    ) -> None:
+        self._sock = sock
+        self._label = label
+        self._lock = threading.Lock()
+        self._fault: BaseException | None = None
+        self._closing = False
+        limits = services.limits
+        engine_limits = Limits(max_message=limits.max_message)
+        self._conn = Connection(Role.SERVER, dialect, limits=engine_limits)
+        self._link = SocketLink(sock, self._conn, limits=limits)
+        self._session = Session(
+            services, self._link, dialect=dialect, peer=peer, on_fault=self._fail
+        )
+        # Looked up once: a level that changes later does not cost every message a call.
+        self._trace = log.isEnabledFor(logging.DEBUG)
+
+    def serve(self) -> None:
+        """Answer requests until the client leaves, breaks a rule or `shutdown` is called."""
+        log.info("Accepted client connection [%s]", self._label)
+        try:
+            self._answer_all()
+        except LaneEnded:
+            pass  # told to _fail by the device's thread, or the server is closing
+        except Exception as exc:  # a bug in the server must not cost the other clients anything
+            self._fail(exc)
+        finally:
+            self._link.shutdown()
+            self._conn.close()
+            try:
+                self._session.close()
+            finally:
+                self._sock.close()
+                log.info("Client connection closed [%s]", self._label)
+
+    def shutdown(self) -> None:
+        """End the connection from another thread, without a word to the log."""
+        with self._lock:
+            self._closing = True
+        self._link.shutdown()
+
+    def _answer_all(self) -> None:
+        conn, link, session = self._conn, self._link, self._session
+        while True:
+            event = link.next_event()
+            if event is PEER_CLOSED:
+                return
+            assert isinstance(event, Request)
+            if self._trace:
+                log.debug("[%s] %s", self._label, trace.request_line(event))
+            answer = session.handle(event)
+            if link.answer_due:
+                reply = conn.reply(**(answer or {}))
+                if self._trace:
+                    log.debug(
+                        "[%s] %s", self._label, trace.reply_line(event.command, len(reply) - 8)
+                    )
+                link.send(reply)
+
+    def _fail(self, exc: BaseException) -> None:
+        """Close because of a fault; the first one is told. From any thread."""
+        with self._lock:
+            told = self._closing or self._fault is not None
+            self._fault = self._fault or exc
+            self._closing = True
+        if not told and not isinstance(exc, GraphStopped):
+            if isinstance(exc, GgmlRpcError):
+                log.warning("[%s] closed: %s", self._label, exc)
+            else:
+                log.error("[%s] closed: %s: %s", self._label, type(exc).__name__, exc)
+            log.debug("[%s] traceback", self._label, exc_info=exc)
+        self._link.shutdown()

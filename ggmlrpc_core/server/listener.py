@@ -1,0 +1,194 @@
+"""Sockets that clients connect to: TCP over IPv4 and IPv6, and Unix sockets.
+
+An endpoint is written `HOST:PORT`, `[IPV6]:PORT` or `unix:/path`. Knows no protocol.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ggmlrpc_core.errors import LocalProtocolError
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 50052
+UNIX_PREFIX = "unix:"
+BACKLOG = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where to listen.
+
+    Attributes:
+        host: name or address; "unix:/path" for a Unix socket.
+        port: TCP port, 0 for a free one; 0 for a Unix socket.
+    """
+
+    host: str = DEFAULT_HOST
+    port: int = DEFAULT_PORT
+
+    @classmethod
+    def parse(cls, text: str) -> Endpoint:
+        """Read `HOST:PORT`, `[IPV6]:PORT`, `HOST` or `unix:/path`.
+
+        Raises:
+            LocalProtocolError: the port is not a number from 0 to 65535, or the path is empty.
+        """
+        if text.startswith(UNIX_PREFIX):
+            if text == UNIX_PREFIX:
+                raise LocalProtocolError("endpoint", "path", "empty", "unix:/path/of/socket")
+            return cls(text, 0)
+        host, colon, port = text.rpartition(":")
+        if not colon or "]" in port or (":" in host and not host.startswith("[")):
+            host, port = text, str(DEFAULT_PORT)  # no port: a name, an IPv4 or a bare IPv6 address
+        if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+            raise LocalProtocolError("endpoint", "port", port, "a number from 0 to 65535")
+        return cls(host.strip("[]") or DEFAULT_HOST, int(port))
+
+    @property
+    def unix_path(self) -> Path | None:
+        """The path of a Unix socket; None for TCP."""
+        if self.host.startswith(UNIX_PREFIX):
+            return Path(self.host.removeprefix(UNIX_PREFIX))
+        return None
+
+    @property
+    def local_only(self) -> bool:
+        """Whether only this machine can connect."""
+        return (
+            self.unix_path is not None
+            or self.host in ("localhost", "::1")
+            or self.host.startswith("127.")
+        )
+
+    def __str__(self) -> str:
+        if self.unix_path is not None:
+            return self.host
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+DEFAULT_ENDPOINT = Endpoint()
+
+
+class Listener:
+    """A listening socket.
+
+    Args:
+        endpoint: where to listen.
+
+    Attributes:
+        endpoint: where it listens, the port filled in when 0 was asked for.
+
+    Raises:
+        OSError: the address is not ours or is taken.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._path = endpoint.unix_path
+        self._identity: tuple[int, int] | None = None
+        self._sock = self._bind_unix(self._path) if self._path else self._bind_tcp(endpoint)
+        try:
+            self._sock.listen(BACKLOG)
+        except OSError:
+            self.close()
+            raise
+        port = 0 if self._path else self._sock.getsockname()[1]
+        self.endpoint = Endpoint(endpoint.host, port)
+
+    def accept(self) -> tuple[socket.socket, str, str] | None:
+        """Wait for a client.
+
+        Returns:
+            (connected socket, "address:port", address), or None when the listener was closed.
+
+        Raises:
+            OSError: this one client could not be accepted; others may be.
+        """
+        try:
+            sock, address = self._sock.accept()
+        except OSError:
+            if self._sock.fileno() < 0:
+                return None
+            raise
+        if self._path is not None:
+            return sock, "unix socket", "unix"
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        host = str(address[0]).removeprefix("::ffff:")
+        return sock, str(Endpoint(host, address[1])), host
+
+    def close(self) -> None:
+        """Stop listening, wake `accept`, remove the file of a Unix socket."""
+        # Closing alone leaves a thread in accept() asleep on Linux.
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+        self._sock.close()
+        if self._path is not None and self._identity == _identity(self._path):
+            self._path.unlink()
+        self._identity = None
+
+    @staticmethod
+    def _bind_tcp(endpoint: Endpoint) -> socket.socket:
+        try:
+            found = socket.getaddrinfo(
+                endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+        except socket.gaierror as exc:
+            raise OSError(f"{endpoint.host}: {exc.strerror}") from exc
+        family, kind, protocol, _, address = found[0]
+        sock = socket.socket(family, kind, protocol)
+        try:
+            if sys.platform != "win32":  # there it would let two servers share a port
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+        except OSError as exc:
+            sock.close()
+            raise OSError(exc.errno, f"{endpoint}: {exc.strerror}") from exc
+        return sock
+
+    def _bind_unix(self, path: Path) -> socket.socket:
+        if not hasattr(socket, "AF_UNIX"):
+            raise OSError(f"{path}: this platform has no Unix sockets")
+        _remove_dead_socket(path)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o177)  # mode 0600: the file decides who may connect
+        try:
+            sock.bind(str(path))
+        except OSError as exc:
+            sock.close()
+            raise OSError(exc.errno, f"{path}: {exc.strerror}") from exc
+        finally:
+            os.umask(before)
+        self._identity = _identity(path)
+        return sock
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file a path names now."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _remove_dead_socket(path: Path) -> None:
+    """Remove the socket file of a server that died; one that answers, or another file, stays."""
+    try:
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            return
+    except OSError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+        except OSError:
+            return

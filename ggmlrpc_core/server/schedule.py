@@ -1,0 +1,133 @@
+"""The order of one session's work over its devices.
+
+Jobs of one device run in the order of the commands by themselves (worker.py). What is left is the
+order between devices, and between a device and the thread of the connection: `submit` and `settle`
+wait for the session's earlier jobs that touch the same device from elsewhere.
+
+Knows no handle and no protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ggmlrpc_core.errors import ConnectionLost
+from ggmlrpc_core.server.worker import DeviceWorker, Job
+
+PEER_CHECK_SECONDS = 1.0
+"""How often a wait for the device looks whether the peer is still there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedDevice:
+    """One device in a server's list.
+
+    Attributes:
+        worker: its thread.
+        share: in how many places of the list the same device is; its memory figures are divided.
+        host_memory: whether the thread of a connection may touch its buffers.
+    """
+
+    worker: DeviceWorker
+    share: int = 1
+
+    @property
+    def name(self) -> str:
+        """As in `--device`."""
+        return self.worker.name
+
+    @property
+    def host_memory(self) -> bool:
+        """Whether any thread may touch its buffers while it has no work on them."""
+        return self.worker.device.host_memory
+
+
+class Schedule:
+    """The lanes of one session.
+
+    Args:
+        devices: of the server.
+        on_fault: is called on a device's thread with what ended a lane.
+        peer_left: whether the peer is gone; asked during long waits.
+    """
+
+    def __init__(
+        self,
+        devices: Sequence[ServedDevice],
+        on_fault: Callable[[BaseException], None],
+        *,
+        peer_left: Callable[[], bool],
+    ) -> None:
+        self._devices = devices
+        self._peer_left = peer_left
+        self._lanes = [served.worker.lane(on_fault) for served in devices]
+        # For each device, the last job per lane that touches its buffers.
+        self._touching: list[dict[int, Job]] = [{} for _ in devices]
+        self._stopping = False
+
+    def should_stop(self) -> bool:
+        """Whether running jobs should end early: the session is over."""
+        return self._stopping
+
+    def submit(
+        self, device: int, work: Callable[[], Any], *, touches: Iterable[int] | None = None
+    ) -> Job:
+        """Queue work on a device, after the session's earlier work on every device it touches.
+
+        Args:
+            device: index of the device that runs it.
+            work: what to run on the device's thread.
+            touches: indices of the devices whose buffers it reads or writes; None for `device`.
+
+        Raises:
+            LaneEnded: earlier work that it waited for has failed.
+        """
+        touched = (device,) if touches is None else {device, *touches}
+        for index in touched:
+            for lane, job in self._touching[index].items():
+                if lane != device:
+                    self._wait(job)
+        job = self._devices[device].worker.submit(self._lanes[device], work)
+        for index in touched:
+            self._touching[index][device] = job
+        return job
+
+    def call(self, device: int, work: Callable[[], Any]) -> Any:
+        """Submit work and wait for its result.
+
+        Raises:
+            LaneEnded: it, or work before it, has failed.
+        """
+        return self._wait(self.submit(device, work))
+
+    def settle(self, *devices: int) -> None:
+        """Wait until no earlier job of the session touches the buffers of these devices.
+
+        Raises:
+            LaneEnded: one of them has failed.
+        """
+        for device in devices:
+            jobs = self._touching[device]
+            if jobs:
+                for lane in list(jobs):
+                    self._wait(self.submit(lane, self._devices[lane].worker.synchronize))
+                jobs.clear()
+
+    def close(self, frees: Sequence[Callable[[], Any]]) -> None:
+        """Stop what runs, drop what waits, then run one of `frees` on each device's thread."""
+        self._stopping = True
+        for served, lane in zip(self._devices, self._lanes):
+            served.worker.end_lane(lane)
+        for jobs in self._touching:
+            for job in jobs.values():
+                job.wait()
+        for served, lane, free in zip(self._devices, self._lanes, frees):
+            served.worker.close_lane(lane, free)
+
+    def _wait(self, job: Job) -> Any:
+        while not job.wait(PEER_CHECK_SECONDS):
+            if self._peer_left():
+                raise ConnectionLost("connection", "peer", "gone", "there while a graph runs")
+        return job.get()

@@ -1,0 +1,211 @@
+"""The server: devices, listeners and connections put together.
+
+with Server([lambda: NullDevice()], endpoint="127.0.0.1:0") as server:
+    connect(server.endpoint)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ggmlrpc_core.device import Device
+from ggmlrpc_core.errors import LocalProtocolError
+from ggmlrpc_core.server.connection import ClientConnection
+from ggmlrpc_core.server.hash_cache import HashCache
+from ggmlrpc_core.server.limits import DEFAULT_LIMITS, Budget, ServerLimits
+from ggmlrpc_core.server.listener import DEFAULT_ENDPOINT, Endpoint, Listener
+from ggmlrpc_core.server.schedule import ServedDevice
+from ggmlrpc_core.server.services import Services
+from ggmlrpc_core.server.worker import DeviceWorker
+from ggmlrpc_core.wire import dialects
+from ggmlrpc_core.wire.dialects import Dialect
+
+log = logging.getLogger("ggmlrpc.server")
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSpec:
+    """A device to serve.
+
+    Attributes:
+        name: as in `--device`.
+        open: opens it; called on the device's own thread, and again after the device was lost.
+        share: in how many places of the list the same device is.
+    """
+
+    name: str
+    open: Callable[[], Device]
+    share: int = 1
+
+
+class Server:
+    """Serves devices on an endpoint until it is closed.
+
+    Args:
+        devices: in the order in which clients count them; at least one.
+        endpoint: `HOST:PORT`, `[IPV6]:PORT` or `unix:/path`; port 0 takes a free one.
+        dialect: what is announced; None for the newest.
+        limits: bounds on what clients may cost.
+        cache: of uploads; closed with the server. None for none.
+
+    Attributes:
+        endpoint: where it listens.
+
+    Raises:
+        LocalProtocolError: no device, or an endpoint that cannot be read.
+        OSError: the endpoint cannot be listened on.
+        Exception: what opening a device raised.
+    """
+
+    def __init__(
+        self,
+        devices: Sequence[DeviceSpec | Callable[[], Device]],
+        *,
+        endpoint: str | Endpoint = DEFAULT_ENDPOINT,
+        dialect: Dialect | None = None,
+        limits: ServerLimits = DEFAULT_LIMITS,
+        cache: HashCache | None = None,
+    ) -> None:
+        if not devices:
+            raise LocalProtocolError("server", "number of devices", 0, "at least 1")
+        if isinstance(endpoint, str):
+            endpoint = Endpoint.parse(endpoint)
+        self.dialect = dialect or dialects.newest()
+        self._cache = cache
+        self._lock = threading.Lock()
+        self._ids = itertools.count(1)
+        self._connections: dict[ClientConnection, threading.Thread] = {}
+        self._closed = threading.Event()
+        with contextlib.ExitStack() as undo:
+            if cache is not None:
+                undo.callback(cache.close)
+            served = []
+            for index, device in enumerate(devices):
+                worker = self._open(device, index)
+                undo.callback(worker.stop)
+                share = device.share if isinstance(device, DeviceSpec) else 1
+                served.append(ServedDevice(worker, share))
+            self._services = Services(served, limits, Budget(limits.memory_total), cache)
+            self._listener = Listener(endpoint)
+            undo.callback(self._listener.close)
+            self._undo = undo.pop_all()
+        self.endpoint = self._listener.endpoint
+        self._acceptor = threading.Thread(
+            target=self._accept_all, name=f"ggmlrpc {self.endpoint}", daemon=True
+        )
+
+    def __enter__(self) -> Server:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @property
+    def devices(self) -> Sequence[ServedDevice]:
+        """What is served, in order."""
+        return self._services.devices
+
+    @property
+    def cache_directory(self) -> Path | None:
+        """Where uploads are kept; None when they are not."""
+        return self._cache.directory if self._cache else None
+
+    @property
+    def n_clients(self) -> int:
+        """Connections right now."""
+        with self._lock:
+            return len(self._connections)
+
+    @property
+    def memory_used(self) -> int:
+        """Bytes of all buffers of all clients."""
+        return self._services.memory.used
+
+    def start(self) -> None:
+        """Accept clients, on a thread of the server."""
+        self._acceptor.start()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the server is closed; False when `timeout` seconds went by."""
+        return self._closed.wait(timeout)
+
+    def close(self) -> None:
+        """Close every connection, free every buffer, close the devices. May be called twice."""
+        with self._lock:
+            if self._closed.is_set():
+                return
+            self._closed.set()
+            connections = dict(self._connections)
+        self._listener.close()
+        for connection in connections:
+            connection.shutdown()
+        for thread in connections.values():
+            thread.join()
+        if self._acceptor.ident is not None:
+            self._acceptor.join()
+        self._undo.close()
+
+    @staticmethod
+    def _open(device: DeviceSpec | Callable[[], Device], index: int) -> DeviceWorker:
+        report = log.warning
+        if isinstance(device, DeviceSpec):
+            return DeviceWorker(device.name, device.open, report=report)
+        return DeviceWorker(f"device {index}", device, report=report)
+
+    def _accept_all(self) -> None:
+        while not self._closed.is_set():
+            try:
+                accepted = self._listener.accept()
+            except OSError as exc:
+                if self._closed.is_set():
+                    return
+                # Out of descriptors, or the client is gone again: the next one may do better.
+                log.warning("a client could not be accepted: %s", exc)
+                self._closed.wait(0.1)
+                continue
+            if accepted is None:
+                return
+            sock, address, peer = accepted
+            label = f"c{next(self._ids)} {address}"
+            try:
+                self._begin(sock, label, peer)
+            except Exception as exc:  # one client that could not be served is no reason to stop
+                log.warning("[%s] closed: %s", label, exc)
+                sock.close()
+
+    def _begin(self, sock: socket.socket, label: str, peer: str) -> None:
+        limits = self._services.limits
+        with self._lock:
+            if self._closed.is_set():
+                sock.close()
+                return
+            if len(self._connections) >= limits.max_clients:
+                log.warning(
+                    "[%s] closed: server: number of clients is %d, expected below %d",
+                    label, len(self._connections) + 1, limits.max_clients + 1,
+                )  # fmt: skip
+                sock.close()
+                return
+            connection = ClientConnection(
+                sock, self._services, dialect=self.dialect, label=label, peer=peer
+            )
+            thread = threading.Thread(
+                target=self._serve, args=(connection,), name=f"ggmlrpc {label}", daemon=True
+            )
+            self._connections[connection] = thread
+            thread.start()
+
+    def _serve(self, connection: ClientConnection) -> None:
+        try:
+            connection.serve()
+        finally:
+            with self._lock:
+                del self._connections[connection]

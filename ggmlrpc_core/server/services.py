@@ -1,0 +1,27 @@
+"""What the sessions of one server share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ggmlrpc_core.server.hash_cache import HashCache
+from ggmlrpc_core.server.limits import Budget, ServerLimits
+from ggmlrpc_core.server.schedule import ServedDevice
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of a server that a session uses.
+
+    Attributes:
+        devices: in the order in which clients count them.
+        limits: bounds of the server.
+        memory: the account of all clients together.
+        cache: of uploads; None when the server has none.
+    """
+
+    devices: Sequence[ServedDevice]
+    limits: ServerLimits
+    memory: Budget
+    cache: HashCache | None = None
