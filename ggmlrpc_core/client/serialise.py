@@ -1,0 +1,100 @@
+"""Tensors made in Python to tensors of the wire: one record, or a whole graph in array passes.
+
+Ids on the wire are rows of the message, so equal graphs are equal bytes. Knows no socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ggmlrpc_core.errors import LocalProtocolError, UnsupportedOp
+from ggmlrpc_core.ggml.numbering import NEWEST
+from ggmlrpc_core.graph.build import message_order
+from ggmlrpc_core.graph.tensor import Graph, Tensor
+from ggmlrpc_core.wire.dialects import Dialect
+from ggmlrpc_core.wire.tensors import TensorRecord, tensor_dtype
+from ggmlrpc_core.wire.translate import translation
+
+Place = Callable[[Tensor], tuple[int, int]]
+"""Buffer handle and address of a tensor; (0, 0) for one that lives elsewhere."""
+
+MAX_EXTENT = (1 << 32) - 1
+
+
+def record_of(tensor: Tensor, place: Place) -> TensorRecord:
+    """One tensor for a request other than GRAPH_COMPUTE: no sources.
+
+    Raises:
+        LocalProtocolError: an extent or stride needs more than 32 bits.
+    """
+    _check_extents("tensor", [tensor])
+    handle, data = place(tensor)
+    return TensorRecord(
+        id=tensor.id,
+        type=tensor.type.id,
+        ne=tensor.ne,
+        nb=tensor.nb,
+        buffer=handle,
+        op=NEWEST.ops[tensor.op],
+        op_params=tensor.op_params,
+        flags=tensor.flags,
+        view_offs=tensor.view_offs,
+        data=data,
+        name=tensor.name.encode("utf-8", errors="replace"),
+    )
+
+
+def graph_message(graph: Graph, dialect: Dialect, place: Place) -> tuple[np.ndarray, np.ndarray]:
+    """The node ids (uint64 [n]) and the tensor list (structured [m]) of GRAPH_COMPUTE.
+
+    Raises:
+        UnsupportedOp: the dialect has no number for an op, function or type.
+        LocalProtocolError: an extent or stride needs more than 32 bits.
+    """
+    tensors = message_order(graph.nodes)
+    _check_extents("GRAPH_COMPUTE", tensors)
+    ids = {id(t): row for row, t in enumerate(tensors, start=1)}
+    array = np.zeros(len(tensors), tensor_dtype(dialect))
+    if not tensors:
+        return np.zeros(0, "<u8"), array
+    placed = [place(t) for t in tensors]
+    columns: dict[str, object] = {
+        "id": np.arange(1, len(tensors) + 1),
+        "type": [t.type.id for t in tensors],
+        "buffer": np.array([handle for handle, _ in placed], np.uint64),
+        "ne": [t.ne for t in tensors],
+        "nb": [t.nb for t in tensors],
+        "op": [NEWEST.ops[t.op] for t in tensors],
+        "op_params": [t.op_params for t in tensors],
+        "flags": [t.flags for t in tensors],
+        "view_src": [0 if t.view_src is None else ids[id(t.view_src)] for t in tensors],
+        "view_offs": [t.view_offs for t in tensors],
+        "data": np.array([data for _, data in placed], np.uint64),
+        "name": [t.name.encode("utf-8", errors="replace")[: dialect.max_name - 1] for t in tensors],
+    }
+    if "use_count" in (array.dtype.names or ()):
+        columns["use_count"] = [t.use_count for t in tensors]
+    for name, values in columns.items():
+        array[name] = values
+    for row, t in enumerate(tensors):
+        if t.src:
+            array["src"][row, : len(t.src)] = [0 if s is None else ids[id(s)] for s in t.src]
+    try:
+        translation(dialect).to_dialect(array)
+    except KeyError as exc:
+        raise UnsupportedOp(
+            "GRAPH_COMPUTE", "op, function or type", exc.args[0], f"one of protocol {dialect.name}"
+        ) from exc
+    return np.array([ids[id(n)] for n in graph.nodes], "<u8"), array
+
+
+def _check_extents(where: str, tensors: list[Tensor]) -> None:
+    """ne and nb are 32 bits wide on the wire; the stock client cuts them without a word."""
+    for t in tensors:
+        widest = max(*t.ne, *t.nb)
+        if widest > MAX_EXTENT:
+            raise LocalProtocolError(
+                where, "ne or nb", widest, f"at most {MAX_EXTENT}", context=f"tensor {t.name!r}"
+            )
