@@ -99,11 +99,6 @@ def pack(xp: Any, q: Array, *, groups: int, bits: int) -> Array:
     return functools.reduce(operator.or_, parts).reshape(n, -1)
 
 
-def pack_bits(xp: Any, q: Array, *, groups: int) -> Array:
-    """Pack 0 or 1 [n, k] so that bit i of a group's byte m is value i * (bytes of the group) + m."""
-    return pack(xp, q, groups=groups, bits=1)
-
-
 def nearest_int(xp: Any, x: Array) -> Array:
     """Round float32 to the nearest int32, halves to even, as the stock quantizers do.
 
@@ -117,8 +112,7 @@ def round_away(xp: Any, x: Array) -> Array:
     """Round to the nearest integer, halves away from zero (C's roundf); keeps the dtype."""
     size = xp.abs(x)
     down = xp.floor(size)
-    up = xp.where(size - down >= 0.5, down + 1.0, down)
-    return xp.where(x < 0, -up, up)
+    return (down + (size - down >= 0.5).astype(x.dtype)) * xp.sign(x)
 
 
 def clamp(xp: Any, x: Array, low: float, high: float) -> Array:

@@ -17,7 +17,7 @@ from ggmlrpc_core.errors import UnsupportedOp
 from ggmlrpc_core.ggml.types import TYPES, GgmlType
 from ggmlrpc_core.quants import fp4, iq, iq4, k, k_quantize, legacy, ternary
 from ggmlrpc_core.quants.bits import Array
-from ggmlrpc_core.quants.floats import plain_from_f32, plain_to_f32
+from ggmlrpc_core.quants.floats import as_f32, plain_from_f32, plain_to_f32
 
 Codec = Callable[[Any, Array], Array]
 
@@ -78,7 +78,7 @@ def to_f32(xp: Any, raw: Array, ggml_type: GgmlType) -> Array:
         ggml_type: its type; any bytes are allowed, scales that are NaN or infinite give such values.
 
     Returns:
-        float32 [..., ne0], new unless the type is F32.
+        float32 [..., ne0]; for F32 it is `raw` itself.
     """
     with np.errstate(all="ignore"):
         if not ggml_type.quantized:
@@ -109,14 +109,17 @@ def from_f32(xp: Any, values: Array, ggml_type: GgmlType) -> Array:
             return plain_from_f32(xp, values, ggml_type.name)
         rows, ne0 = values.shape[:-1], values.shape[-1]
         n = math.prod(values.shape) // ggml_type.blck_size
-        blocks = values.astype(xp.float32).reshape(n, ggml_type.blck_size)
+        blocks = as_f32(xp, values).reshape(n, ggml_type.blck_size)
         return quantize(xp, blocks, ggml_type.name).reshape(*rows, ggml_type.row_size(ne0))
 
 
 def dequantize(xp: Any, blocks: Array, name: str) -> Array:
     """Decode blocks of the type `name`: uint8 [n, type_size] to float32 [n, blck_size]."""
     with np.errstate(all="ignore"):
-        return _chunked(xp, FORMATS[name].dequantize, blocks, TYPES[name].blck_size)
+        known = TYPES[name]
+        if not blocks.shape[0]:
+            return xp.zeros((0, known.blck_size), dtype=xp.float32)
+        return _chunked(xp, FORMATS[name].dequantize, blocks, known.blck_size)
 
 
 def quantize(xp: Any, blocks: Array, name: str) -> Array:
@@ -130,7 +133,10 @@ def quantize(xp: Any, blocks: Array, name: str) -> Array:
         able = ", ".join(sorted(key for key, value in FORMATS.items() if value.quantize))
         raise UnsupportedOp("from_f32", "type", name, f"one of {able}")
     with np.errstate(all="ignore"):
-        return _chunked(xp, encode, blocks, TYPES[name].blck_size)
+        known = TYPES[name]
+        if not blocks.shape[0]:
+            return xp.zeros((0, known.type_size), dtype=xp.uint8)
+        return _chunked(xp, encode, blocks, known.blck_size)
 
 
 def _chunked(xp: Any, convert: Codec, blocks: Array, blck_size: int) -> Array:

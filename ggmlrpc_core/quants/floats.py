@@ -35,15 +35,20 @@ def bf16_from_f32(xp: Any, values: Array) -> Array:
     return xp.where((bits & 0x7FFFFFFF) > 0x7F800000, quiet, rounded).astype(xp.uint16)
 
 
+def as_f32(xp: Any, values: Array) -> Array:
+    """The values as float32: the same array if it is one already."""
+    return values if values.dtype == xp.float32 else values.astype(xp.float32)
+
+
 def plain_to_f32(xp: Any, raw: Array, name: str) -> Array:
-    """Any plain type to float32, each value rounded to nearest."""
-    return bf16_to_f32(xp, raw) if name == "BF16" else raw.astype(xp.float32)
+    """Any plain type to float32, each value rounded to nearest; F32 gives the array itself."""
+    return bf16_to_f32(xp, raw) if name == "BF16" else as_f32(xp, raw)
 
 
 def plain_from_f32(xp: Any, values: Array, name: str) -> Array:
     """Numbers to a plain type: integers truncate; F16 and BF16 round from float32, ties to even."""
     if name == "BF16":
-        return bf16_from_f32(xp, values.astype(xp.float32))
+        return bf16_from_f32(xp, as_f32(xp, values))
     if name == "F16":
-        return values.astype(xp.float32).astype(xp.float16)
+        return as_f32(xp, values).astype(xp.float16)
     return values.astype(getattr(xp, DTYPE[name]))

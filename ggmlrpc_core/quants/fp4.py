@@ -62,18 +62,19 @@ def _values(xp: Any, packed: Array, groups: int) -> Array:
 
 
 def _nearest(xp: Any, x: Array, d: Array) -> Array:
-    """Index of the table value nearest to x / d, the first among equals: int32, shape of x.
+    """Index of the table value nearest to x / d, the first among equals: int8, shape of x.
 
     Errors are compared in float32 as the stock quantizer does, so that rounding gives the same ties; by symmetry
     only the eight values without sign are tried. NaN becomes index 0.
     """
     size = xp.abs(x)
-    index, least = xp.zeros(x.shape, dtype=xp.int32), size
+    index, least = xp.zeros(x.shape, dtype=xp.int8), size
     for i, value in enumerate(kvalues("MXFP4").tolist()[1:8], start=1):
         error = xp.abs(d * float(value) - size)
-        better = error < least
-        index, least = xp.where(better, i, index), xp.where(better, error, least)
-    return xp.where((x < 0) & (index > 0), index + 8, index)
+        # Every improvement has a greater index than the one before.
+        index = xp.maximum(index, (error < least).astype(xp.int8) * i)
+        least = xp.minimum(least, error)
+    return index + ((x < 0) & (index > 0)).astype(xp.int8) * 8
 
 
 def _floor_log2(xp: Any, x: Array) -> Array:

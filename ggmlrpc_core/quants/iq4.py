@@ -78,15 +78,15 @@ def quantize_iq4_xs(xp: Any, x: Array) -> Array:
 
 
 def _index(xp: Any) -> Callable[[Array], Array]:
-    """A function that gives the index of the value nearest to each number, the upper one of two: int32."""
+    """A function from numbers to the int32 index of the nearest value, the upper one of two; any index for NaN."""
     table = xp.asarray(nearest_kvalue())
     last = float(table.shape[0] - 1)
 
     def index(x: Array) -> Array:
-        # The borders between values are multiples of 1/2, so half steps decide exactly. NaN becomes index 0.
-        step = xp.floor((x + x) + last / 2)
-        step = xp.where(step > 0.0, step, 0.0)
-        return xp.take(table, xp.minimum(step, last).astype(xp.int32))
+        # The borders between values are multiples of 1/2, so half steps decide exactly.
+        step = clamp(xp, xp.floor((x + x) + last / 2), 0.0, last).astype(xp.int32)
+        # NaN may have become any integer.
+        return xp.take(table, clamp(xp, step, 0, int(last)))
 
     return index
 

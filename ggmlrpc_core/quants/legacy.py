@@ -22,6 +22,7 @@ from ggmlrpc_core.quants.bits import (
     Array,
     byte_table,
     clamp,
+    crumbs,
     extreme,
     field,
     half,
@@ -121,9 +122,7 @@ def quantize_q1_0(xp: Any, x: Array) -> Array:
 
 def dequantize_q2_0(xp: Any, blocks: Array) -> Array:
     """[n, 18] to float32 [n, 64]."""
-    packed = blocks[:, 2:]
-    q = xp.stack([(packed >> shift) & 3 for shift in (0, 2, 4, 6)], axis=2)
-    q = q.reshape(blocks.shape[0], 64).view(xp.int8) - 1
+    q = crumbs(xp, blocks[:, 2:, None]).view(xp.int8) - 1
     return half(xp, blocks, 0) * q.astype(xp.float32)
 
 

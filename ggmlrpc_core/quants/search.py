@@ -9,7 +9,7 @@ Source: ggml-quants.c make_qkx2_quants, make_qx_quants, make_q3_quants, quantize
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,36 +44,36 @@ def affine(
     flat = high == low
     sum_w, sum_x = ordered_sum(weights), ordered_sum(weights * x)
 
+    def levels(inverse: Array, low: Array) -> Array:
+        return clamp(xp, nearest_int(xp, inverse * (x - low)), 0, top)
+
     def error(scale: Array, low: Array, q: Array) -> Array:
         miss = scale * q + low - x
         return ordered_sum(weights * (xp.abs(miss) if absolute else miss * miss))
 
-    def levels(number: float, low: Array) -> tuple[Array, Array]:
-        inverse = number / (high - low)
-        return inverse, clamp(xp, nearest_int(xp, inverse * (x - low)), 0, top)
-
-    inverse, quants = levels(float(top), low)
+    inverse = float(top) / (high - low)
     scale = 1.0 / inverse
-    best = error(scale, low, quants.astype(xp.float32))
+    best = error(scale, low, levels(inverse, low).astype(xp.float32))
+    chosen = inverse, low
     for step in range(steps + 1):
         # The offset of the best candidate so far is where the next one starts from.
-        _, q = levels(_ladder(first, step, top), low)
-        lq = q.astype(xp.float32)
-        wq = weights * lq
-        sum_l, sum_l2, sum_xl = ordered_sum(wq), ordered_sum(wq * lq), ordered_sum(wq * x)
-        det = sum_w * sum_l2 - sum_l * sum_l
-        new_low = (sum_l2 * sum_x - sum_l * sum_xl) / det
-        new_scale = (sum_w * sum_xl - sum_x * sum_l) / det
+        inverse = _ladder(first, step, top) / (high - low)
+        q = levels(inverse, low).astype(xp.float32)
+        wq = weights * q
+        sum_q, sum_qq, sum_qx = ordered_sum(wq), ordered_sum(wq * q), ordered_sum(wq * x)
+        det = sum_w * sum_qq - sum_q * sum_q
+        new_low = (sum_qq * sum_x - sum_q * sum_qx) / det
+        new_scale = (sum_w * sum_qx - sum_x * sum_q) / det
         positive = new_low > 0
-        new_scale = xp.where(positive, sum_xl / sum_l2, new_scale)
+        new_scale = xp.where(positive, sum_qx / sum_qq, new_scale)
         new_low = xp.where(positive, 0.0, new_low)
-        miss = error(new_scale, new_low, lq)
+        miss = error(new_scale, new_low, q)
         better = (det > 0) & (miss < best)
-        quants = xp.where(better, q, quants)
+        chosen = xp.where(better, inverse, chosen[0]), xp.where(better, low, chosen[1])
         best = xp.where(better, miss, best)
         scale = xp.where(better, new_scale, scale)
         low = xp.where(better, new_low, low)
-    return xp.where(flat, 0.0, scale), -low, xp.where(flat, 0, quants)
+    return xp.where(flat, 0.0, scale), -low, xp.where(flat, 0, levels(*chosen))
 
 
 def symmetric(xp: Any, x: Array, top: int) -> tuple[Array, Array]:
@@ -89,20 +89,20 @@ def symmetric(xp: Any, x: Array, top: int) -> tuple[Array, Array]:
     peak = extreme(xp, x, 0)[0]
     wx = x * x * x
 
-    def levels(number: float) -> Array:
-        return clamp(xp, nearest_int(xp, number / peak * x), -top, top - 1)
+    def levels(inverse: Array) -> Array:
+        return clamp(xp, nearest_int(xp, inverse * x), -top, top - 1)
 
     tenths = [np.float32(0.1) * np.float32(i) for i in range(-9, 10) if i]
-    scale, quants = _best_scale(
+    numbers = [float(-top), *(-f32(np.float32(top) + tenth) for tenth in tenths)]
+    scale, inverse = _best_scale(
         xp,
         x * x,
-        first=levels(float(-top)),
-        others=(levels(-f32(np.float32(top) + tenth)) for tenth in tenths),
-        value=lambda q: q.astype(xp.float32),
+        [number / peak for number in numbers],
+        value=lambda inverse: levels(inverse).astype(xp.float32),
         against=lambda v: wx * v,
     )
     empty = xp.abs(peak) < SMALLEST
-    return xp.where(empty, 0.0, scale), xp.where(empty, 0, quants + top)
+    return xp.where(empty, 0.0, scale), xp.where(empty, 0, levels(inverse) + top)
 
 
 def nearest_values(
@@ -124,18 +124,16 @@ def nearest_values(
     edge = float(values[0])
     table = xp.asarray(values.astype(np.float32))
     # NOTE: without tries the stock code puts the extreme at the other end of the table.
-    start = (-peak if tries else peak) / edge
-    first = index((1.0 / start) * x)
+    first = 1.0 / ((-peak if tries else peak) / edge)
     steps = range(-tries, tries + 1) if tries else ()
     scale, _ = _best_scale(
         xp,
         weights,
-        first=first,
-        others=(index((step + edge) / peak * x) for step in steps),
-        value=lambda q: xp.take(table, q),
+        [first, *((step + edge) / peak for step in steps)],
+        value=lambda inverse: xp.take(table, index(inverse * x)),
         against=lambda v: weights * v * x,
     )
-    return xp.where(xp.abs(peak) < SMALLEST, 0.0, scale), first
+    return xp.where(xp.abs(peak) < SMALLEST, 0.0, scale), index(first * x)
 
 
 def descent(xp: Any, x: Array, top: int) -> tuple[Array, Array]:
@@ -174,28 +172,29 @@ def descent(xp: Any, x: Array, top: int) -> tuple[Array, Array]:
 def _best_scale(
     xp: Any,
     weights: Array,
+    inverses: Sequence[Array],
     *,
-    first: Array,
-    others: Iterable[Array],
     value: Callable[[Array], Array],
     against: Callable[[Array], Array],
 ) -> tuple[Array, Array]:
-    """Least squares scale of the best of some quantizations: (scale [g], its quants [m, g]).
+    """Least squares scale of the best of some quantizations: (scale [g], its inverse in `inverses` [g]).
 
-    `value` turns quants into numbers v, `against` gives weights * x * v in the order of its caller's source.
+    `value` gives the numbers v that an inverse quantizes x to, `against` gives weights * x * v in the order of its
+    caller's source.
     """
-    v = value(first)
+    chosen = inverses[0]
+    v = value(chosen)
     num, den = ordered_sum(against(v)), ordered_sum(weights * v * v)
     scale = xp.where(den != 0, num / den, 0.0)
-    best, quants = scale * num, first
-    for q in others:
-        v = value(q)
+    best = scale * num
+    for inverse in inverses[1:]:
+        v = value(inverse)
         num, den = ordered_sum(against(v)), ordered_sum(weights * v * v)
         better = (den > 0) & (num * num > best * den)
-        quants = xp.where(better, q, quants)
+        chosen = xp.where(better, inverse, chosen)
         scale = xp.where(better, num / den, scale)
         best = xp.where(better, scale * num, best)
-    return scale, quants
+    return scale, chosen
 
 
 def _ladder(first: float, step: int, top: int) -> float:
