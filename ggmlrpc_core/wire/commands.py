@@ -11,7 +11,7 @@ from types import MappingProxyType
 import construct
 
 from ggmlrpc_core.wire import schema as s
-from ggmlrpc_core.wire.version import ERA_A, ERA_D, ERA_E, ByVersion, ProtocolVersion, V
+from ggmlrpc_core.wire.version import ERA_A, ERA_D, ERA_E, ByVersion, V
 
 NO_REPLY = None
 HELLO = "HELLO"

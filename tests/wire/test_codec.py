@@ -71,9 +71,9 @@ def test_absent_sources_of_alloc_size_are_zero_and_come_back_as_none():
 
 
 def test_fields_that_do_not_fit_are_our_own_fault():
-    with pytest.raises(LocalProtocolError, match="^ALLOC_BUFFER: fields is "):
+    with pytest.raises(LocalProtocolError, match=r"^ALLOC_BUFFER: fields is "):
         codec.encode_request(D, D.by_name["ALLOC_BUFFER"], {"size": -1})
-    with pytest.raises(LocalProtocolError, match="^ALLOC_BUFFER: fields is 'size', expected"):
+    with pytest.raises(LocalProtocolError, match=r"^ALLOC_BUFFER: fields is 'size', expected"):
         codec.encode_request(D, D.by_name["ALLOC_BUFFER"], {})
 
 
