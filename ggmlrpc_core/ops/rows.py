@@ -66,7 +66,7 @@ def _check_set_rows(c: Nodes) -> None:
         source("ids", "I64", "I32"),
         source("destination", *FLOATS, "I32", *ENCODABLE, optional=True),
     ],
-    result=FLOATS + ENCODABLE,
+    result=(*FLOATS, "I32", *ENCODABLE),
     check=_check_set_rows,
     ids=Ids(1, lambda node: node.ne[1]),
     precision="exact, or the rounding of the node's type",
