@@ -17,13 +17,14 @@ from pathlib import Path
 
 from ggmlrpc_core.device import Device
 from ggmlrpc_core.errors import LocalProtocolError
+from ggmlrpc_core.server.banner import DeviceSummary
 from ggmlrpc_core.server.connection import ClientConnection
 from ggmlrpc_core.server.hash_cache import HashCache
 from ggmlrpc_core.server.limits import DEFAULT_LIMITS, Budget, ServerLimits
 from ggmlrpc_core.server.listener import DEFAULT_ENDPOINT, Endpoint, Listener
 from ggmlrpc_core.server.schedule import ServedDevice
 from ggmlrpc_core.server.services import Services
-from ggmlrpc_core.server.worker import DeviceWorker
+from ggmlrpc_core.server.worker import DeviceWorker, LaneEnded
 from ggmlrpc_core.wire import dialects
 from ggmlrpc_core.wire.dialects import Dialect
 
@@ -128,6 +129,22 @@ class Server:
     def memory_used(self) -> int:
         """Bytes of all buffers of all clients."""
         return self._services.memory.used
+
+    def summaries(self) -> list[DeviceSummary]:
+        """The devices for people, with their memory now; 0 where it cannot be told."""
+        found = []
+        for served in self.devices:
+            worker = served.worker
+            lane = worker.lane(lambda fault: log.warning("memory: %s", fault))
+            try:
+                free, total = worker.call(lane, worker.memory)
+            except LaneEnded:
+                free = total = 0
+            worker.close_lane(lane, lambda: None)
+            free, total = free // served.share, total // served.share
+            free, total = self._services.memory.figures(free, total)
+            found.append(DeviceSummary(worker.name, worker.device.description, free, total))
+        return found
 
     def start(self) -> None:
         """Accept clients, on a thread of the server."""

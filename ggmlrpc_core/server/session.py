@@ -124,7 +124,7 @@ class Session:
         """Free and total memory, as they are for this client."""
         device = self._device_index(request)
         worker, share = self._devices[device].worker, self._devices[device].share
-        free, total = self._schedule.call(device, lambda: worker.device.memory())
+        free, total = self._schedule.call(device, worker.memory)
         free, total = self._memory.figures(free // share, total // share)
         return {"free_mem": free, "total_mem": total}
 

@@ -11,6 +11,7 @@ from ggmlrpc_core.plugins import Plugins, slots_of
 from ggmlrpc_core.server.cache_files import default_directory
 from ggmlrpc_core.server.hash_cache import DEFAULT_MAX_SIZE, HashCache
 from ggmlrpc_core.server.limits import DEFAULT_LIMITS, ServerLimits
+from ggmlrpc_core.server.listener import DEFAULT_ENDPOINT, Endpoint
 from ggmlrpc_core.server.server import DeviceSpec, Server
 from ggmlrpc_core.wire import dialects
 
@@ -18,7 +19,7 @@ log = logging.getLogger("ggmlrpc.server")
 
 
 def start_server(
-    endpoint: str = "127.0.0.1:50052",
+    endpoint: str | Endpoint = DEFAULT_ENDPOINT,
     cache_dir: str | Path | None = None,
     *,
     n_threads: int | None = None,

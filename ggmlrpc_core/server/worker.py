@@ -208,6 +208,10 @@ class DeviceWorker:
         """Wait for everything that runs on the device; to be submitted as work."""
         self.device.synchronize()
 
+    def memory(self) -> tuple[int, int]:
+        """(free, total) bytes of the device; to be submitted as work."""
+        return self.device.memory()
+
     def _main(self, opened: SimpleQueue[BaseException | None]) -> None:
         try:
             self.device = self._open_device()

@@ -1,0 +1,137 @@
+"""`ggmlrpc serve`: the stock server's flags, and bounds that it lacks."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+
+import click
+
+from ggmlrpc_core.cli.sizes import SIZE
+
+_STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK")  # the last on Windows only
+
+
+@click.command(
+    "serve",
+    help="Serve the devices of this machine to llama.cpp clients.\n\n"
+    "The protocol has no authentication and no encryption: listen on a network only if you trust "
+    "everybody in it.",
+)
+@click.option(
+    "-H",
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="HOST",
+    help="Name, IPv4 or IPv6 address to listen on, or unix:/path.",
+)
+@click.option(
+    "-p",
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=50052,
+    show_default=True,
+    help="Port; 0 takes a free one.",
+)
+@click.option(
+    "-d",
+    "--device",
+    "devices",
+    metavar="DEV1,DEV2,...",
+    help="Devices in the order clients see them. Default: all accelerators, or the CPU.",
+)
+@click.option("-t", "--threads", type=click.IntRange(min=1), help="Threads of the CPU device.")
+@click.option(
+    "-c",
+    "--cache",
+    is_flag=False,
+    flag_value="",
+    metavar="[DIR]",
+    help="Keep large uploads on disk. Default directory: that of llama.cpp's own server.",
+)
+@click.option(
+    "--cache-size", type=SIZE, default="64G", show_default=True, help="Bound of the cache."
+)
+@click.option("--cache-read-only", is_flag=True, help="Serve from the cache, write nothing.")
+@click.option(
+    "--cache-shared",
+    is_flag=True,
+    help="Serve what one client sent to every other. Only where all clients trust each other.",
+)
+@click.option("--max-memory", type=SIZE, help="Bound of all buffers together, such as 16G.")
+@click.option("--max-memory-per-client", type=SIZE, help="Bound of one client's buffers.")
+@click.option(
+    "--max-clients",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Connections at once.",
+)
+@click.option("--dialect", metavar="NAME", help="Version to announce. Default: the newest.")
+def command(
+    host: str,
+    port: int,
+    devices: str | None,
+    threads: int | None,
+    cache: str | None,
+    cache_size: int,
+    cache_read_only: bool,
+    cache_shared: bool,
+    max_memory: int | None,
+    max_memory_per_client: int | None,
+    max_clients: int,
+    dialect: str | None,
+) -> None:
+    """Start the server and wait for a signal."""
+    from ggmlrpc_core.cli import logs
+    from ggmlrpc_core.server import Endpoint, ServerLimits, start_server
+    from ggmlrpc_core.server.banner import advice, banner, warning
+
+    logs.set_up()
+    stop = _stop_on_signals()
+    endpoint = Endpoint(host, 0 if host.startswith("unix:") else port)
+    server = start_server(
+        endpoint,
+        cache,
+        n_threads=threads,
+        devices=[name for name in re.split("[,/]+", devices or "") if name],
+        dialect=dialect,
+        limits=ServerLimits(
+            memory_total=max_memory,
+            memory_per_client=max_memory_per_client,
+            max_clients=max_clients,
+        ),
+        cache_size=cache_size,
+        cache_read_only=cache_read_only,
+        cache_shared=cache_shared,
+    )
+    try:
+        shown = banner(
+            server.dialect.version,
+            server.endpoint,
+            cache=server.cache_directory,
+            devices=server.summaries(),
+        )
+        click.echo(f"{shown}\n\n{advice(server.endpoint)}")
+        if (words := warning(server.endpoint)) is not None:
+            click.echo(words, err=True)
+        while not stop.wait(1.0):  # a wait without end cannot be interrupted on Windows
+            pass
+    finally:
+        server.close()
+
+
+def _stop_on_signals() -> threading.Event:
+    """An event that the first signal sets; a second one ends the process as usual."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: object) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    for name in _STOP_SIGNALS:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), handle)
+    return stop

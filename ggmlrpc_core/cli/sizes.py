@@ -1,0 +1,29 @@
+"""Sizes on a command line: `4096`, `512M`, `16G`."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+class SizeType(click.ParamType):
+    """Bytes, with a binary suffix."""
+
+    name = "size"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Text to bytes."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", str(value), re.IGNORECASE)
+        if match is None:
+            self.fail(f"{value!r} is not a size such as 512M or 16G", param, ctx)
+        return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+SIZE = SizeType()
