@@ -175,6 +175,18 @@ def bytes_to_f32x8(typingctx: Any, word: Any) -> Any:
     return F32x8(types.int64), codegen
 
 
+@intrinsic
+def prefetch_far(typingctx: Any, address: Any) -> Any:
+    """Ask for a cache line into the second level cache, whose queue of misses is the longer one. Never faults."""
+
+    def codegen(c: Any, b: ir.IRBuilder, s: Any, a: Any) -> ir.Value:
+        args = [pointer(b, a[0], I8), *(ir.Constant(I32, v) for v in (0, 2, 1))]
+        _call(b, "llvm.prefetch.p0i8", ir.VoidType(), args)
+        return c.get_dummy_value()
+
+    return types.none(types.int64), codegen
+
+
 def _gather_8(element: ir.Type, finish: Callable[[ir.IRBuilder, ir.Value], ir.Value]) -> Any:
     @intrinsic
     def gather(typingctx: Any, p0: Any, p1: Any, p2: Any, p3: Any, step: Any) -> Any:
