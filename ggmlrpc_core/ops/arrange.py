@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ggmlrpc_core.graph.table import Nodes
+from ggmlrpc_core.graph.table import TYPE_NAME, Nodes
 from ggmlrpc_core.graph.tensor import Tensor
 from ggmlrpc_core.ops.declare import ANY, FLOATS, i32, op, source
 from ggmlrpc_core.ops.rules import contiguous, divides, result_ne, same_shape
@@ -38,7 +38,7 @@ def _check_concat(c: Nodes) -> None:
     a, b = c.src(0), c.src(1)
     dim = c.i32(0)
     c.require((dim >= 0) & (dim < 4), "dim", dim, "inside [0, 4)")
-    c.require(b.type == a.type, "src[1].type", b.type, "the type of src[0]")
+    c.require(b.type == a.type, "src[1].type", TYPE_NAME[b.type], "the type of src[0]")
     along = np.arange(4)[None, :] == dim[:, None]
     ok = ((a.ne == b.ne) | along).all(axis=1)
     c.require(ok, "src[1].ne", b.ne, "src[0].ne except along dim")

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ggmlrpc_core.ggml.numbering import NEWEST
-from ggmlrpc_core.graph.table import Nodes
+from ggmlrpc_core.graph.table import TYPE_NAME, Nodes
 from ggmlrpc_core.graph.tensor import Tensor
 from ggmlrpc_core.ops import unary
 from ggmlrpc_core.ops.declare import FLOATS, f32, i32, op, source
@@ -40,7 +40,9 @@ def _check_glu(c: Nodes) -> None:
     rows_contiguous(0, 1)(c)
     ok = ~b.present | (b.ne == a.ne).all(axis=1)
     c.require(ok, "src[1].ne", b.ne, "src[0].ne")
-    c.require(~b.present | (b.type == a.type), "src[1].type", b.type, "the type of src[0]")
+    c.require(
+        ~b.present | (b.type == a.type), "src[1].type", TYPE_NAME[b.type], "the type of src[0]"
+    )
     c.require(b.present | (a.ne[:, 0] % 2 == 0), "src[0].ne[0]", a.ne[:, 0], "even without src[1]")
     expected = a.ne.copy()
     expected[:, 0] = expected[:, 0] // (2 - b.present)

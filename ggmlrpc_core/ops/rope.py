@@ -77,7 +77,7 @@ def _check_rope(c: Nodes) -> None:
 
 
 @cache
-def _pair_table(
+def pair_table(
     mode: int, n_pairs: int, sections: tuple[int, int, int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """For each pair: the position axis that turns it, and the power of the frequency step."""
@@ -102,7 +102,7 @@ def _pair_table(
     return axes, powers
 
 
-def _yarn_ramp(
+def yarn_ramp(
     n_pairs: int,
     *,
     n_dims: int,
@@ -126,7 +126,7 @@ def _angles(xp: Any, pos: Any, factors: Any, p: dict[str, Any], n_pairs: int) ->
     """Cosine and sine of every pair of every token, f32 [tokens, 1, n_pairs], scaled by the attention factor."""
     mode, n_dims = p["mode"], p["n_dims"]
     sections = (p["section_0"], p["section_1"], p["section_2"], p["section_3"])
-    axes, powers = _pair_table(mode, n_pairs, sections)
+    axes, powers = pair_table(mode, n_pairs, sections)
     steps = np.float64(p["freq_base"]) ** (-2.0 * powers / n_dims)
     positions = pos[0, 0, 0].astype(wide(xp)).reshape(4 if mode & AXES_BIT else 1, -1)
     theta = xp.swapaxes(positions[constant(xp, axes, np.int32)], 0, 1)
@@ -137,7 +137,7 @@ def _angles(xp: Any, pos: Any, factors: Any, p: dict[str, Any], n_pairs: int) ->
     scaled = theta * p["freq_scale"]
     magnitude = p["attn_factor"]
     if p["ext_factor"] != 0.0:
-        ramp = _yarn_ramp(
+        ramp = yarn_ramp(
             n_pairs,
             n_dims=n_dims,
             n_ctx_orig=p["n_ctx_orig"],
