@@ -92,7 +92,8 @@ def to_f32(xp: Any, raw: Array, ggml_type: GgmlType) -> Array:
 def from_f32(xp: Any, values: Array, ggml_type: GgmlType) -> Array:
     """Encode numbers as a raw array, with the bytes of the stock reference quantizers.
 
-    NaN and infinities are allowed, but the bytes of a block that has one are not specified.
+    NaN, infinities and numbers too large for the scale of the type are allowed, but the bytes of a block that has one
+    are not specified.
 
     Args:
         values: [..., ne0], ne0 a multiple of blck_size; floats, or integers for an integer type.

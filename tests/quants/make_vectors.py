@@ -50,7 +50,7 @@ def main(library_path: str) -> None:
 def inputs() -> np.ndarray:
     """Rows of 256 floats that reach the branches of the encoders: float32 [rows, 256]."""
     rng = np.random.default_rng(10)
-    normal = rng.standard_normal((12, 256), np.float32)
+    normal = rng.standard_normal((20, 256), np.float32)
     steps = np.arange(256, dtype=np.float32)
     below_power = np.nextafter(np.float32(8), np.float32(0))
     rows = [
@@ -70,6 +70,10 @@ def inputs() -> np.ndarray:
         np.where(steps % 3 == 0, -0.0, 0.0),
         np.where(steps < 128, 0, normal[11]),
         normal[11] * np.float32(1e-30),
+        normal[11] * np.float32(1e-14),
+        *normal[12:],
+        *np.round(normal[12:16] * 4) / 4,
+        *rng.random((7, 256), np.float32),
     ]
     return np.stack(rows).astype(np.float32)
 
