@@ -1,0 +1,117 @@
+"""Tensors to the wire: the graph message is what the stock client sends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ggmlrpc_core.client.serialise import graph_message, record_of
+from ggmlrpc_core.errors import LocalProtocolError, UnsupportedOp
+from ggmlrpc_core.ggml.numbering import NEWEST
+from ggmlrpc_core.graph.bind import Bound
+from ggmlrpc_core.graph.build import GraphBuilder, allocate
+from ggmlrpc_core.graph.parse import parse_graph
+from ggmlrpc_core.ops.validate import check_nodes
+from ggmlrpc_core.testing.cases import all_cases
+from ggmlrpc_core.testing.null import NullDevice
+from ggmlrpc_core.wire.dialects import dialect, dialect_names, newest
+
+BASE = 1 << 40
+
+
+def place(tensor):
+    return (0, 0) if tensor.buffer is None else (77, BASE + tensor.offset)
+
+
+@pytest.mark.parametrize("name", dialect_names())
+def test_a_parsed_message_is_the_graph_again(name):
+    spoken = dialect(name)
+    for case in (
+        "GRAPH/feed forward",
+        "GRAPH/cache written and read",
+        "CPY/cast",
+        "ROPE/NEOX F16 yarn=True",
+    ):
+        inputs, outputs = all_cases()[case].make()
+        buffer = allocate(outputs, NullDevice())
+        graph = inputs.graph(*outputs)
+        nodes, tensors = graph_message(graph, spoken, place)
+        parsed = parse_graph(
+            nodes, tensors, dialect=spoken,
+            resolve=lambda handle, buffer=buffer: Bound(buffer, BASE, buffer.size) if handle == 77 else None,
+            check_nodes=check_nodes,
+        )  # fmt: skip
+        for got, want in zip(parsed.nodes, graph.nodes, strict=True):
+            for field in (
+                "type",
+                "ne",
+                "nb",
+                "op",
+                "op_params",
+                "flags",
+                "offset",
+                "name",
+                "use_count",
+                "view_offs",
+            ):
+                assert getattr(got, field) == getattr(want, field), field
+            assert [s and s.name for s in got.src] == [s and s.name for s in want.src]
+            assert (got.view_src and got.view_src.name) == (want.view_src and want.view_src.name)
+
+
+def test_ids_are_rows_and_foreign_tensors_have_no_place():
+    b = GraphBuilder()
+    x = b.new_tensor("F32", 4, name="x")
+    y = b.add(x, x)
+    allocate([y], NullDevice())
+    graph = b.graph(y)
+    x.buffer = None
+    nodes, tensors = graph_message(graph, newest(), place)
+    assert (nodes.tolist(), tensors["id"].tolist()) == ([2], [1, 2])
+    assert tensors["src"][1].tolist() == [1, 1] + [0] * 8
+    assert tensors["buffer"].tolist() == [0, 77] and tensors["data"].tolist() == [0, BASE + 32]
+    assert tensors["use_count"].tolist() == [2, 0]
+    assert tensors["op"][1] == NEWEST.ops["ADD"]
+
+
+def test_equal_graphs_are_equal_bytes():
+    def message():
+        inputs, outputs = all_cases()["GRAPH/feed forward"].make()
+        allocate(outputs, NullDevice())
+        return graph_message(inputs.graph(*outputs), newest(), place)[1].tobytes()
+
+    assert message() == message()
+
+
+def test_what_does_not_fit_is_refused():
+    b = GraphBuilder()
+    long = b.new_tensor("I8", 1 << 32)
+    with pytest.raises(LocalProtocolError, match="ne or nb is 4294967296"):
+        record_of(long, place)
+    small = b.scale(b.new_tensor("F32", 1), 1.0, name="small")
+    allocate([small], NullDevice())
+    graph = b.graph(small)
+    small.ne = (1, 1 << 33, 1, 1)
+    with pytest.raises(LocalProtocolError, match="'small'"):
+        graph_message(graph, newest(), place)
+
+
+def test_an_op_that_the_dialect_lacks_is_named():
+    b = GraphBuilder()
+    node = b.swiglu_clamp(b.new_tensor("F32", 4), b.new_tensor("F32", 4), limit=1.0)
+    allocate([node], NullDevice())
+    graph = b.graph(node)
+    missing = [n for n in dialect_names() if "SWIGLU_CLAMP" not in dialect(n).numbering.glu]
+    for name in missing:
+        with pytest.raises(UnsupportedOp, match="SWIGLU_CLAMP"):
+            graph_message(graph, dialect(name), place)
+    assert len(graph_message(graph, newest(), place)[1]) == 3
+
+
+def test_a_record_has_no_sources():
+    b = GraphBuilder()
+    y = b.mul_mat(b.new_tensor("Q8_0", 32, 3), b.new_tensor("F32", 32), name="käse")
+    record = record_of(y, lambda tensor: (5, 6))
+    assert (record.src, record.buffer, record.data) == ((0,) * 10, 5, 6)
+    assert record.name.decode() == "käse" and record.op == NEWEST.ops["MUL_MAT"]
+    assert np.array_equal(record.ne, (3, 1, 1, 1))
