@@ -129,7 +129,8 @@ class Listener:
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()
-        if self._path is not None and self._identity == _identity(self._path):
+        mine = self._identity  # None once closed
+        if self._path is not None and mine is not None and mine == _identity(self._path):
             self._path.unlink()
         self._identity = None
 
