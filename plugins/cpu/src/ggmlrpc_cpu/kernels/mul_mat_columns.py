@@ -60,6 +60,8 @@ class Columns:
         n_groups: (rec).
         weights: (rec, g) -> address of the group's matrix.
         count: (rec, g) -> columns.
+        n_tiles: (rec) -> tiles of 16 columns, all groups together.
+        tile_group: (rec, tile) -> group.
         first_tile: (rec, g) -> number of its first tile of 16 columns; groups begin with a new tile.
         row: (rec, g, c) -> row of src1.
         result: (rec, g, c) -> address of the column of the result.
@@ -69,6 +71,8 @@ class Columns:
     n_groups: Any
     weights: Any
     count: Any
+    n_tiles: Any
+    tile_group: Any
     first_tile: Any
     row: Any
     result: Any
@@ -121,6 +125,16 @@ def _plain_first_tile(rec: Any, g: Any) -> Any:
 
 
 @inline
+def _plain_n_tiles(rec: Any) -> Any:
+    return _plain_first_tile(rec, _plain_n_groups(rec))
+
+
+@inline
+def _plain_tile_group(rec: Any, tile: Any) -> Any:
+    return tile // _plain_first_tile(rec, 1)
+
+
+@inline
 def _plain_place(rec: Any, g: Any, c: Any) -> Any:
     """(i1, i2, i3) of column c of a group: rows of one matrix first, then those that share the weights."""
     n1, w2 = ne(rec, VALUES, 1), ne(rec, WEIGHTS, 2)
@@ -142,13 +156,15 @@ def _plain_result(rec: Any, g: Any, c: Any) -> Any:
 
 
 PLAIN = Columns(
-    "MUL_MAT",
-    _plain_n_groups,
-    _plain_weights,
-    _plain_count,
-    _plain_first_tile,
-    _plain_row,
-    _plain_result,
+    prefix="MUL_MAT",
+    n_groups=_plain_n_groups,
+    weights=_plain_weights,
+    count=_plain_count,
+    n_tiles=_plain_n_tiles,
+    tile_group=_plain_tile_group,
+    first_tile=_plain_first_tile,
+    row=_plain_row,
+    result=_plain_result,
 )
 
 
@@ -179,6 +195,19 @@ def _routed_first_tile(rec: Any, g: Any) -> Any:
 
 
 @inline
+def _routed_n_tiles(rec: Any) -> Any:
+    return load_i64(slot(rec, R.SHARED) + 8)
+
+
+@inline
+def _routed_tile_group(rec: Any, tile: Any) -> Any:
+    g = _routed_n_groups(rec) - 1
+    while _routed_first_tile(rec, g) > tile:
+        g -= 1
+    return g
+
+
+@inline
 def _routed_entry(rec: Any, g: Any, c: Any) -> Any:
     return load_i64(_list(rec, 4, load_i64(_list(rec, 1, g)) + c))
 
@@ -196,13 +225,15 @@ def _routed_result(rec: Any, g: Any, c: Any) -> Any:
 
 
 ROUTED = Columns(
-    "MUL_MAT_ID",
-    _routed_n_groups,
-    _routed_weights,
-    _routed_count,
-    _routed_first_tile,
-    _routed_row,
-    _routed_result,
+    prefix="MUL_MAT_ID",
+    n_groups=_routed_n_groups,
+    weights=_routed_weights,
+    count=_routed_count,
+    n_tiles=_routed_n_tiles,
+    tile_group=_routed_tile_group,
+    first_tile=_routed_first_tile,
+    row=_routed_row,
+    result=_routed_result,
 )
 
 
