@@ -8,6 +8,8 @@ from __future__ import annotations
 import socket
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -19,6 +21,7 @@ from ggmlrpc_core.errors import (
     LocalProtocolError,
     RemoteProtocolError,
     TruncatedFrame,
+    UnsupportedOp,
     VersionMismatch,
 )
 from ggmlrpc_core.wire.dialects import Dialect, dialect, dialect_names
@@ -81,8 +84,9 @@ class ClientConnection:
             ConnectionLost: the server is gone or silent. The connection is closed.
             RemoteProtocolError: the answer breaks the protocol. The connection is closed.
             LocalProtocolError: the fields do not fit the command; nothing was sent.
+            UnsupportedOp: the dialect has no number for an op or type in them; nothing was sent.
         """
-        with self._lock:
+        with self._lock, self._whole(command):
             self._send(command, body, fields)
             wire = self.dialect.by_name[command]
             if wire.reply is None:
@@ -99,7 +103,7 @@ class ClientConnection:
         Raises:
             As call. On ConnectionLost the memory may hold a part.
         """
-        with self._lock:
+        with self._lock, self._whole(command):
             self._send(command, None, {"size": len(into), **fields})
             self._wait(command)
             at = self._engine.take_body(into)
@@ -127,12 +131,29 @@ class ClientConnection:
 
     # --- inside
 
+    @contextmanager
+    def _whole(self, command: str) -> Iterator[None]:
+        """Close when an exchange is left in the middle, for example by Ctrl-C: what comes next is lost."""
+        try:
+            yield
+        except GgmlRpcError:
+            raise  # either nothing was sent, or the connection is closed already
+        except BaseException as exc:
+            left = f"left in the middle of an exchange by {type(exc).__name__}"
+            self._shut(ConnectionLost(command, "connection", left, "a whole exchange"))
+            raise
+
     def _send(self, command: str, body: Any, fields: dict[str, Any]) -> None:
         if self._lost is not None:
             raise type(self._lost)(*self._lost.args[:4], context=self._lost.context)
         data = _octets(body)
         options = {"body_size": len(data)} if len(data) else {}
-        head = self._engine.request(command, **options, **fields)
+        try:
+            head = self._engine.request(command, **options, **fields)
+        except KeyError as exc:
+            what = "op, function or type"
+            known = f"one of protocol {self.dialect.name}"
+            raise UnsupportedOp(command, what, exc.args[0], known) from exc
         try:
             self._write(head, data)
         except OSError as exc:

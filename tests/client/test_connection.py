@@ -15,6 +15,7 @@ from ggmlrpc_core.errors import (
     ConnectionLost,
     LocalProtocolError,
     RemoteProtocolError,
+    UnsupportedOp,
     VersionMismatch,
 )
 from ggmlrpc_core.wire.dialects import dialect, newest
@@ -127,6 +128,26 @@ def test_a_request_that_does_not_fit_leaves_the_connection_usable(peers):
         connection.call("NO_SUCH_COMMAND")
     peer.sendall(struct.pack("<QI", 4, 3))
     assert connection.call("DEVICE_COUNT") == {"device_count": 3}
+
+
+def test_an_interrupted_exchange_closes(peers, monkeypatch):
+    connection, _ = peers
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(connection, "_wait", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        connection.call("DEVICE_COUNT")
+    with pytest.raises(ConnectionLost, match="left in the middle of an exchange by KeyboardInt"):
+        connection.call("DEVICE_COUNT")
+
+
+def test_a_type_without_a_number_is_refused_before_sending(peers):
+    connection, _ = peers
+    with pytest.raises(UnsupportedOp, match="INIT_TENSOR"):
+        connection.call("INIT_TENSOR", tensor=TENSOR._replace(type=4))
+    assert not connection.closed
 
 
 def test_a_closed_connection_says_so(peers):
