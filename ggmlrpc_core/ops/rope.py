@@ -6,7 +6,7 @@ pair. A mode says which elements form a pair and, with several position axes, wh
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -76,30 +76,26 @@ def _check_rope(c: Nodes) -> None:
     c.require(ok, "src[2].ne[0]", factors.ne[:, 0], rule)
 
 
-@cache
+@lru_cache(maxsize=64)
 def pair_table(
     mode: int, n_pairs: int, sections: tuple[int, int, int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """For each pair: the position axis that turns it, and the power of the frequency step."""
+    """For each pair: the position axis that turns it (int32), and the power of the frequency step (int64)."""
+    pairs = np.arange(n_pairs)
     if not mode & AXES_BIT:
-        return np.zeros(n_pairs, np.int32), np.arange(n_pairs)
-    starts = (0, sections[0], sections[0] + sections[1], sections[0] + sections[1] + sections[2])
-    total = sum(sections)
-    axes = np.zeros(n_pairs, np.int32)
-    powers = np.zeros(n_pairs, np.int64)
-    counters = [0, 0, 0, 0]
-    for pair in range(n_pairs):
-        sector = pair % total
-        if mode == VISION and sector in starts:
-            # Each section of a picture starts anew; of sections that start together only the first does.
-            counters[starts.index(sector)] = 0
-        if mode == IMROPE:
-            axis = sector % 3 if sector < 3 * sections[sector % 3] else 3
-        else:
-            axis = sum(sector >= start for start in starts[1:])
-        axes[pair], powers[pair] = axis, counters[axis]
-        counters = [n + 1 for n in counters]
-    return axes, powers
+        return np.zeros(n_pairs, np.int32), pairs
+    sector = pairs % sum(sections)
+    starts = np.cumsum([0, *sections[:3]])
+    if mode == IMROPE:
+        turn = sector % 3
+        axes = np.where(sector < 3 * np.array(sections)[turn], turn, 3)
+    else:
+        axes = np.searchsorted(starts[1:], sector, side="right")
+    if mode != VISION:
+        return axes.astype(np.int32), pairs
+    # Each section of a picture starts anew; where sections start at one place, only the first of them does.
+    anew = np.array([start not in starts[:d] for d, start in enumerate(starts.tolist())])
+    return axes.astype(np.int32), np.where(anew[axes], sector - starts[axes], pairs)
 
 
 def yarn_ramp(
