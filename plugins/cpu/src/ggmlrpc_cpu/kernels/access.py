@@ -109,4 +109,9 @@ def tiled_row(rec: Any, k: Any, r: Any) -> Any:
     outer = r // n1
     i3 = outer // n2
     i1, i2 = (r - outer * n1) % ne(rec, k, 1), (outer - i3 * n2) % ne(rec, k, 2)
-    return address(rec, k) + i1 * nb(rec, k, 1) + i2 * nb(rec, k, 2) + i3 % ne(rec, k, 3) * nb(rec, k, 3)
+    return (
+        address(rec, k)
+        + i1 * nb(rec, k, 1)
+        + i2 * nb(rec, k, 2)
+        + i3 % ne(rec, k, 3) * nb(rec, k, 3)
+    )

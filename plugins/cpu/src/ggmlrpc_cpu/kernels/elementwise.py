@@ -216,7 +216,9 @@ _make_glu("SWIGLU", _swiglu)
 _make_glu("SWIGLU_OAI", _swiglu_oai)
 _make_glu("SWIGLU_CLAMP", _swiglu_clamp)
 for _name in ("GELU", "GELU_ERF", "GELU_QUICK"):
-    _make_glu("GE" + _name.removeprefix("GE").replace("LU", "GLU", 1), _times(UNARY_FUNCTIONS[_name]))
+    _make_glu(
+        "GE" + _name.removeprefix("GE").replace("LU", "GLU", 1), _times(UNARY_FUNCTIONS[_name])
+    )
 
 
 @kernel("ADD_ID:F32")

@@ -8,7 +8,18 @@ import numpy as np
 from numba import njit
 
 from ggmlrpc_cpu.compile import kernel
-from ggmlrpc_cpu.kernels.access import address, arg, chunk_size, n_rows, nb, ne, param_f32, row, take, tiled_row
+from ggmlrpc_cpu.kernels.access import (
+    address,
+    arg,
+    chunk_size,
+    n_rows,
+    nb,
+    ne,
+    param_f32,
+    row,
+    take,
+    tiled_row,
+)
 from ggmlrpc_cpu.simd import (
     exp_f32,
     exp_f32x16,
@@ -95,7 +106,11 @@ def rms_norm_mul(rec: Any, ith: Any, nth: Any) -> None:
                 store_f32x16(d + 4 * i, load_f32x16(a + 4 * i) * scale * load_f32x16(w + 4 * i))
             i = n // 16 * 16
             if i < n:
-                y = load_first_f32x16(a + 4 * i, n - i) * scale * load_first_f32x16(w + 4 * i, n - i)
+                y = (
+                    load_first_f32x16(a + 4 * i, n - i)
+                    * scale
+                    * load_first_f32x16(w + 4 * i, n - i)
+                )
                 store_first_f32x16(d + 4 * i, y, n - i)
         first = take(rec, chunk)
 
@@ -168,7 +183,9 @@ def soft_max(rec: Any, ith: Any, nth: Any) -> None:
             mask, slope = np.int64(0), np.float32(1)
             if address(rec, 2) != 0:
                 i3 = r // (n1 * n2)
-                mask = address(rec, 2) + r % n1 * nb(rec, 2, 1) + head % ne(rec, 2, 2) * nb(rec, 2, 2)
+                mask = (
+                    address(rec, 2) + r % n1 * nb(rec, 2, 1) + head % ne(rec, 2, 2) * nb(rec, 2, 2)
+                )
                 mask += i3 % ne(rec, 2, 3) * nb(rec, 2, 3)
                 slope = load_f32(slopes + 4 * head)
             highest16, highest = splat_f32x16(np.float32(LOWEST)), np.float32(LOWEST)

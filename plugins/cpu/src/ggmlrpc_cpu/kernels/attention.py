@@ -1,0 +1,295 @@
+"""FLASH_ATTN_EXT: softmax of scores times values, online, in tiles that stay in cache.
+
+A work item is (stream, K head, block of BLOCK query rows of the heads that share it, chunk of K rows). K and V rows of a
+tile are made f32 once for the block by row functions, so that every type takes the same path. When K is cut into
+several chunks, each leaves maximum, sum and values in the shared region, and FLASH_COMBINE joins them in order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from ggmlrpc_cpu.compile import kernel
+from ggmlrpc_cpu.families.attention import BLOCK, HEAD, TILE
+from ggmlrpc_cpu.kernels.access import (
+    address,
+    arg,
+    nb,
+    ne,
+    param_f32,
+    row_function,
+    slot,
+    take,
+)
+from ggmlrpc_cpu.record import SCRATCH, SHARED
+from ggmlrpc_cpu.simd import (
+    call3,
+    exp_f32,
+    exp_f32x16,
+    fma,
+    horizontal_max,
+    horizontal_sum,
+    load_f16x16,
+    load_f32,
+    load_f32x16,
+    load_f16,
+    load_u16,
+    maximum,
+    select_less,
+    splat_f32x16,
+    store_f32,
+    store_f32x16,
+    tanh_f32x16,
+    to_f32x16,
+    zero_bytes,
+    zero_f32x16,
+)
+
+LOWEST = np.float32(np.finfo(np.float32).min)
+ZERO, ONE = np.float32(0), np.float32(1)
+MINUS_INF_F16 = 0xFC00
+BELOW_F16 = np.float32(-65520)
+"""Below every finite F16."""
+
+
+@njit(error_model="numpy")
+def decode_rows(function: Any, a: Any, step: Any, out: Any, width: Any, n: Any, rows: Any) -> None:
+    """`rows` rows of n elements as f32, `width` elements apart."""
+    for j in range(rows):
+        call3(function, a + j * step, out + 4 * width * j, n)
+
+
+@njit(error_model="numpy")
+def scores_of(s: Any, q: Any, k: Any, width: Any, rows: Any) -> Any:
+    """s[j] = q . k[j] for `rows` rows, a multiple of 4; largest not known here."""
+    for j in range(0, rows, 4):
+        k0 = k + 4 * width * j
+        k1, k2, k3 = k0 + 4 * width, k0 + 8 * width, k0 + 12 * width
+        s0 = s1 = s2 = s3 = zero_f32x16()
+        for i in range(0, 4 * width, 64):
+            x = load_f32x16(q + i)
+            s0 = fma(x, load_f32x16(k0 + i), s0)
+            s1 = fma(x, load_f32x16(k1 + i), s1)
+            s2 = fma(x, load_f32x16(k2 + i), s2)
+            s3 = fma(x, load_f32x16(k3 + i), s3)
+        store_f32(s + 4 * j, horizontal_sum(s0))
+        store_f32(s + 4 * j + 4, horizontal_sum(s1))
+        store_f32(s + 4 * j + 8, horizontal_sum(s2))
+        store_f32(s + 4 * j + 12, horizontal_sum(s3))
+
+
+@njit(error_model="numpy")
+def add_values(acc: Any, factor: Any, p: Any, v: Any, width: Any, rows: Any) -> None:
+    """acc = acc * factor + sum of p[j] * v[j]."""
+    i = 0
+    while i + 64 <= width:
+        at = acc + 4 * i
+        a0, a1 = load_f32x16(at) * factor, load_f32x16(at + 64) * factor
+        a2, a3 = load_f32x16(at + 128) * factor, load_f32x16(at + 192) * factor
+        for j in range(rows):
+            p1 = load_f32(p + 4 * j)
+            if p1 == ZERO:
+                continue
+            w = splat_f32x16(p1)
+            x = v + 4 * (width * j + i)
+            a0 = fma(w, load_f32x16(x), a0)
+            a1 = fma(w, load_f32x16(x + 64), a1)
+            a2 = fma(w, load_f32x16(x + 128), a2)
+            a3 = fma(w, load_f32x16(x + 192), a3)
+        store_f32x16(at, a0)
+        store_f32x16(at + 64, a1)
+        store_f32x16(at + 128, a2)
+        store_f32x16(at + 192, a3)
+        i += 64
+    while i < width:
+        a0 = load_f32x16(acc + 4 * i) * factor
+        for j in range(rows):
+            p1 = load_f32(p + 4 * j)
+            if p1 != ZERO:
+                a0 = fma(splat_f32x16(p1), load_f32x16(v + 4 * (width * j + i)), a0)
+        store_f32x16(acc + 4 * i, a0)
+        i += 16
+
+
+@njit(error_model="numpy")
+def all_masked(mask: Any, n: Any) -> Any:
+    """Whether n mask values (F16) are all -inf."""
+    for i in range(n):
+        if load_u16(mask + 2 * i) != MINUS_INF_F16:
+            return False
+    return True
+
+
+@njit(error_model="numpy")
+def finish(out: Any, acc: Any, m: Any, total: Any, sink: Any, has_sink: Any, dv: Any) -> None:
+    """out = acc / sum, with the sink as one more score that has no value."""
+    factor = ONE
+    if has_sink:
+        top = max(m, sink)
+        factor = exp_f32(m - top)
+        total = total * factor + exp_f32(sink - top)
+    scale = factor / total if total > ZERO else ZERO
+    for i in range(dv):
+        store_f32(out + 4 * i, load_f32(acc + 4 * i) * scale)
+
+
+@kernel("FLASH_ATTN")
+def flash_attn(rec: Any, ith: Any, nth: Any) -> None:
+    """Sources: q, k, v, mask, sinks. Row functions: k to f32, v to f32.
+
+    args: 0 chunks, 1 K rows of a chunk, 2 address of the slopes, 3 scratch bytes of a thread.
+    """
+    dk, tokens, heads, streams = ne(rec, 1, 0), ne(rec, 1, 1), ne(rec, 1, 2), ne(rec, 1, 3)
+    kv, heads_k, dv = ne(rec, 2, 1), ne(rec, 2, 2), ne(rec, 3, 0)
+    chunks, chunk_rows, slopes = arg(rec, 0), arg(rec, 1), arg(rec, 2)
+    group = heads // heads_k
+    wk, wv = (dk + 15) // 16 * 16, (dv + 15) // 16 * 16
+    scale, softcap = param_f32(rec, 0), param_f32(rec, 2)
+    if softcap != ZERO:
+        scale = scale / softcap
+    mask, sinks = address(rec, 4), address(rec, 5)
+    minus_inf = splat_f32x16(-np.float32(np.inf))
+
+    k_tile = slot(rec, SCRATCH) + ith * arg(rec, 3)
+    v_tile = k_tile + 4 * TILE * wk
+    q_rows = v_tile + 4 * TILE * wv
+    acc = q_rows + 4 * BLOCK * wk
+    s = acc + 4 * BLOCK * wv
+    state = s + 4 * TILE  # maximum and sum of each row of the block
+    if wk != dk or wv != dv:
+        zero_bytes(k_tile, 4 * (TILE + BLOCK) * wk + 4 * TILE * wv)  # what pads rows stays 0
+
+    rows_of_head = group * tokens
+    blocks = (rows_of_head + BLOCK - 1) // BLOCK
+    items = streams * heads_k * blocks * chunks
+    item = take(rec, 1)
+    while item < items:
+        c = item % chunks
+        rest = item // chunks
+        b = rest % blocks
+        rest = rest // blocks
+        hk = rest % heads_k
+        i3 = rest // heads_k
+        j0 = b * BLOCK
+        n_q = min(BLOCK, rows_of_head - j0)
+        k_head = address(rec, 2) + hk * nb(rec, 2, 2) + i3 // (streams // ne(rec, 2, 3)) * nb(rec, 2, 3)
+        v_head = address(rec, 3) + hk * nb(rec, 3, 2) + i3 // (streams // ne(rec, 3, 3)) * nb(rec, 3, 3)
+        for j in range(n_q):
+            t, h = (j0 + j) // group, hk * group + (j0 + j) % group
+            q = address(rec, 1) + t * nb(rec, 1, 1) + h * nb(rec, 1, 2) + i3 * nb(rec, 1, 3)
+            for i in range(dk):
+                store_f32(q_rows + 4 * (wk * j + i), load_f32(q + 4 * i) * scale)
+            store_f32(state + 8 * j, LOWEST)
+            store_f32(state + 8 * j + 4, ZERO)
+        zero_bytes(acc, 4 * wv * n_q)
+
+        last = min(kv, (c + 1) * chunk_rows)
+        for first in range(c * chunk_rows, last, TILE):
+            n = min(TILE, last - first)
+            if mask != 0:
+                skip = True
+                for j in range(n_q):
+                    t, h = (j0 + j) // group, hk * group + (j0 + j) % group
+                    m_row = mask + t * nb(rec, 4, 1) + h % ne(rec, 4, 2) * nb(rec, 4, 2)
+                    m_row += i3 % ne(rec, 4, 3) * nb(rec, 4, 3)
+                    if not all_masked(m_row + 2 * first, n):
+                        skip = False
+                        break
+                if skip:
+                    continue
+            decode_rows(row_function(rec, 0), k_head + first * nb(rec, 2, 1), nb(rec, 2, 1), k_tile, wk, dk, n)
+            decode_rows(row_function(rec, 1), v_head + first * nb(rec, 3, 1), nb(rec, 3, 1), v_tile, wv, dv, n)
+            for j in range(n_q):
+                t, h = (j0 + j) // group, hk * group + (j0 + j) % group
+                scores_of(s, q_rows + 4 * wk * j, k_tile, wk, (n + 3) // 4 * 4)
+                for i in range(n, TILE):
+                    store_f32(s + 4 * i, -np.float32(np.inf))
+                top16 = splat_f32x16(LOWEST)
+                m_row, slope = np.int64(0), splat_f32x16(ONE)
+                if mask != 0:
+                    m_row = mask + t * nb(rec, 4, 1) + h % ne(rec, 4, 2) * nb(rec, 4, 2)
+                    m_row += i3 % ne(rec, 4, 3) * nb(rec, 4, 3) + 2 * first
+                    slope = splat_f32x16(load_f32(slopes + 4 * h))
+                for i in range(0, TILE, 16):
+                    x = load_f32x16(s + 4 * i)
+                    if softcap != ZERO and i < n:
+                        x = tanh_f32x16(x) * softcap
+                    if m_row != 0 and i + 16 <= n:
+                        masked = to_f32x16(load_f16x16(m_row + 2 * i))
+                        x = fma(masked, slope, x)
+                        # whatever K holds there: rows that nobody has written may be NaN
+                        x = select_less(masked, splat_f32x16(BELOW_F16), minus_inf, x)
+                    store_f32x16(s + 4 * i, x)
+                    if i + 16 <= n:
+                        top16 = maximum(top16, x)
+                top = horizontal_max(top16)
+                for i in range(n // 16 * 16, n):
+                    x1 = load_f32(s + 4 * i)
+                    if m_row != 0:
+                        masked1 = load_f16(m_row + 2 * i)
+                        x1 += masked1 * load_f32(slopes + 4 * h)
+                        x1 = x1 if masked1 >= BELOW_F16 else -np.float32(np.inf)
+                        store_f32(s + 4 * i, x1)
+                    top = max(top, x1)
+                for i in range(n, (n + 15) // 16 * 16):
+                    store_f32(s + 4 * i, -np.float32(np.inf))
+                old = load_f32(state + 8 * j)
+                new = max(old, top)
+                factor = exp_f32(old - new)
+                total, new16 = zero_f32x16(), splat_f32x16(new)
+                for i in range(0, TILE, 16):
+                    p = exp_f32x16(load_f32x16(s + 4 * i) - new16)
+                    store_f32x16(s + 4 * i, p)
+                    total = total + p
+                store_f32(state + 8 * j, new)
+                sum_now = load_f32(state + 8 * j + 4) * factor + horizontal_sum(total)
+                store_f32(state + 8 * j + 4, sum_now)
+                add_values(acc + 4 * wv * j, factor, s, v_tile, wv, n)
+
+        for j in range(n_q):
+            t, h = (j0 + j) // group, hk * group + (j0 + j) % group
+            a, m, total1 = acc + 4 * wv * j, load_f32(state + 8 * j), load_f32(state + 8 * j + 4)
+            if chunks == 1:
+                out = address(rec, 0) + h * nb(rec, 0, 1) + t * nb(rec, 0, 2) + i3 * nb(rec, 0, 3)
+                sink = load_f32(sinks + 4 * h) if sinks != 0 else ZERO
+                finish(out, a, m, total1, sink, sinks != 0, dv)
+            else:
+                out = slot(rec, SHARED) + 4 * (wv + HEAD) * (((i3 * tokens + t) * heads + h) * chunks + c)
+                store_f32(out, m)
+                store_f32(out + 4, total1)
+                for i in range(0, wv, 16):
+                    store_f32x16(out + 4 * (HEAD + i), load_f32x16(a + 4 * i))
+        item = take(rec, 1)
+
+
+@kernel("FLASH_COMBINE")
+def flash_combine(rec: Any, ith: Any, nth: Any) -> None:
+    """Join the chunks of each query row in the order of K; arguments as FLASH_ATTN."""
+    tokens, heads, streams = ne(rec, 1, 1), ne(rec, 1, 2), ne(rec, 1, 3)
+    dv, chunks, sinks = ne(rec, 3, 0), arg(rec, 0), address(rec, 5)
+    wv = (dv + 15) // 16 * 16
+    step = 4 * (wv + HEAD)
+    rows = streams * tokens * heads
+    r = take(rec, 1)
+    while r < rows:
+        h, t, i3 = r % heads, r // heads % tokens, r // (heads * tokens)
+        base = slot(rec, SHARED) + step * chunks * r
+        top = LOWEST
+        for c in range(chunks):
+            top = max(top, load_f32(base + step * c))
+        total = ZERO
+        out = address(rec, 0) + h * nb(rec, 0, 1) + t * nb(rec, 0, 2) + i3 * nb(rec, 0, 3)
+        acc = base + 4 * HEAD  # the first chunk's values become the result
+        for c in range(chunks):
+            part = base + step * c
+            factor = exp_f32(load_f32(part) - top)
+            total += load_f32(part + 4) * factor
+            for i in range(0, wv, 16):
+                x = load_f32x16(part + 4 * (HEAD + i)) * factor
+                store_f32x16(acc + 4 * i, x if c == 0 else load_f32x16(acc + 4 * i) + x)
+        sink = load_f32(sinks + 4 * h) if sinks != 0 else ZERO
+        finish(out, acc, top, total, sink, sinks != 0, dv)
+        r = take(rec, 1)
