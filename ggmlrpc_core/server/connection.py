@@ -42,7 +42,6 @@ class ClientConnection:
         self._sock = sock
         self._label = label
         self._lock = threading.Lock()
-        self._fault: BaseException | None = None
         self._closing = False
         limits = services.limits
         engine_limits = Limits(max_message=limits.max_message)
@@ -97,10 +96,13 @@ class ClientConnection:
                 link.send(reply)
 
     def _fail(self, exc: BaseException) -> None:
-        """Close because of a fault; the first one is told. From any thread."""
+        """Close because of a fault; the first one is told. From any thread.
+
+        NOTE: a fault must not be kept: its traceback holds the memory that was being received into, in a cycle
+        with this object that only the garbage collector would end.
+        """
         with self._lock:
-            told = self._closing or self._fault is not None
-            self._fault = self._fault or exc
+            told = self._closing
             self._closing = True
         if not told and not isinstance(exc, GraphStopped):
             if isinstance(exc, GgmlRpcError):

@@ -157,5 +157,5 @@ class GraphStore:
                         "GRAPH_COMPUTE",
                         f"device of {clip(repr(tensor.name))}",
                         out_of_reach[id(tensor.buffer)],
-                        f"{here.name}, which computes it or reads it",
+                        f"{here.name}, which computes or reads it",
                     )

@@ -127,15 +127,15 @@ class SocketLink:
         try:
             n = self._sock.recv_into(self._room)
         except (BlockingIOError, TimeoutError) as exc:
-            if self._hello_by is None and self._conn.between_messages:
+            if self._hello_by is not None:
+                raise self._late() from exc
+            if self._conn.between_messages:
                 return  # an idle client may stay
             raise self._lost(exc) from exc
         except OSError as exc:
             raise self._lost(exc) from exc
         if self._hello_by is not None and monotonic() > self._hello_by:
-            raise ConnectionLost(
-                "HELLO", "time", "up", f"within {self._limits.hello_timeout:g} seconds"
-            )
+            raise self._late()
         self._conn.receive_data(self._room[:n])
 
     def _send_both(self, head: bytes, piece: memoryview) -> None:
@@ -146,14 +146,14 @@ class SocketLink:
             self._sock.sendall(head)
             self._sock.sendall(piece)
 
+    def _late(self) -> ConnectionLost:
+        limit = self._limits.hello_timeout
+        return ConnectionLost("HELLO", "message", "missing", f"within {limit:g} seconds")
+
     def _lost(self, exc: OSError) -> ConnectionLost:
         if isinstance(exc, BlockingIOError | TimeoutError):
-            return ConnectionLost(
-                "connection",
-                "progress",
-                "none",
-                f"some within {self._limits.stall_timeout:g} seconds",
-            )
+            limit = f"some within {self._limits.stall_timeout:g} seconds"
+            return ConnectionLost("connection", "progress inside a message", "none", limit)
         return ConnectionLost("connection", "socket", exc.strerror or type(exc).__name__, "open")
 
 

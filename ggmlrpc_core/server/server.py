@@ -206,8 +206,8 @@ class Server:
                 return
             if len(self._connections) >= limits.max_clients:
                 log.warning(
-                    "[%s] closed: server: number of clients is %d, expected below %d",
-                    label, len(self._connections) + 1, limits.max_clients + 1,
+                    "[%s] closed: server: number of clients is %d, expected at most %d",
+                    label, len(self._connections) + 1, limits.max_clients,
                 )  # fmt: skip
                 sock.close()
                 return
