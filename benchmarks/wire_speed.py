@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from pairs import Row, Setup
 
-from ggmlrpc_core.client import RemoteDevice, rpc_init
+from ggmlrpc_core.client import RemoteBuffer, RemoteDevice, rpc_init
 from ggmlrpc_core.client.serialise import graph_message
 from ggmlrpc_core.graph.build import GraphBuilder, allocate
 from ggmlrpc_core.graph.tensor import Graph
@@ -59,7 +59,7 @@ def measure_transfers(setup: Setup) -> Iterator[Row]:
             devices[kind].close()
 
 
-def small_graph(device: RemoteDevice, seed: int) -> tuple[Graph, object]:
+def small_graph(device: RemoteDevice, seed: int) -> tuple[Graph, RemoteBuffer]:
     """1000 small nodes in a chain, ADD with a few SUB at random places, and the buffer that holds them."""
     rng = np.random.default_rng(seed)
     b = GraphBuilder()

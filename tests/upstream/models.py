@@ -62,10 +62,9 @@ class Quantizer:
     def __init__(self, library: Path) -> None:
         self._encode = ctypes.CDLL(str(library)).ggml_quantize_chunk
         self._encode.restype = ctypes.c_size_t
-        self._encode.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p] + [
-            ctypes.c_int64
-        ] * 3
-        self._encode.argtypes += [ctypes.c_void_p]
+        numbers = (ctypes.c_int64,) * 3  # first element, rows, elements per row
+        pointers = (ctypes.c_void_p,) * 2  # from, to; the last one is an importance matrix
+        self._encode.argtypes = (ctypes.c_int, *pointers, *numbers, ctypes.c_void_p)
 
     def __call__(self, ggml_type: str, rows: np.ndarray) -> np.ndarray:
         """Bytes of f32 rows, shape (..., row bytes); F32 and F16 come back as arrays of floats."""
