@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ggmlrpc_core.errors import LocalProtocolError
+from ggmlrpc_core.graph.build_images import ImageOps
 from ggmlrpc_core.graph.build_ops import ModelOps, Order, Prec, RopeMode
 from ggmlrpc_core.graph.build_rare import OtherOps
 from ggmlrpc_core.graph.table import TensorTable
@@ -49,7 +50,7 @@ class Allocator(Protocol):
     def alloc_size(self, tensor: Tensor, srcs: list[Tensor | None]) -> int: ...
 
 
-class GraphBuilder(ModelOps, OtherOps):
+class GraphBuilder(ModelOps, ImageOps, OtherOps):
     """Makes tensors by ggml's constructor names and turns outputs into a graph."""
 
     def graph(self, *outputs: Tensor) -> Graph:

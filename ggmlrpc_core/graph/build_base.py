@@ -1,7 +1,7 @@
 """The base of the graph builder: ids, new tensors, nodes and views.
 
-Shapes and op_params only; no op arithmetic, no device, no socket. The ops are in build_ops.py and
-build_rare.py, the graph itself in build.py.
+Shapes and op_params only; no op arithmetic, no device, no socket. The ops are in build_ops.py,
+build_images.py and build_rare.py, the graph itself in build.py.
 """
 
 from __future__ import annotations

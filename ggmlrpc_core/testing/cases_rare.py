@@ -137,6 +137,38 @@ def images() -> Iterator[Case]:
             1e-6,
         )
     yield Case("PAD_REFLECT_1D/F32", lambda b: b.pad_reflect_1d(b.rand("F32", 9, 3), 2, 4), EXACT)
+
+    def im2col_back(b: Inputs):
+        grad = b.rand("F32", 24, 7, 6, 2)
+        return b.im2col_back(grad, b.rand("F32", 3, 2, 4, 5), 9, 7, 4, 2)
+
+    def pool_2d_back(b: Inputs, kind: int):
+        data = b.rand("F32", 8, 6, 3)
+        pooled = b.rand("F32", 4, 3, 3)
+        return b.pool_2d_back(pooled, data, kind, k=(2, 2), stride=(2, 2))
+
+    yield Case("IM2COL_BACK/F32", im2col_back, F32)
+    for kind in (0, 1):
+        yield Case(f"POOL_2D_BACK/{kind}", lambda b, k=kind: pool_2d_back(b, k), F32)
+    for t in ("F32", "F16"):
+        yield Case(
+            f"IM2COL_3D/{t}",
+            lambda b, t=t: b.im2col_3d(
+                b.rand("F16", 3, 2, 2, 12), b.rand("F32", 7, 6, 5, 8), 4, pad=(1, 0, 1), ggml_type=t
+            ),
+            RESULT[t],
+        )
+        yield Case(
+            f"CONV_3D/{t}",
+            lambda b, t=t: b.conv_3d(
+                b.rand(t, 3, 2, 2, 12),
+                b.rand("F32", 7, 6, 5, 8),
+                4,
+                stride=(2, 1, 1),
+                pad=(1, 0, 1),
+            ),
+            CONV,
+        )
     yield Case("WIN_PART/F32", lambda b: b.win_part(b.rand("F32", 4, 7, 6), 4), EXACT)
     yield Case("WIN_UNPART/F32", lambda b: b.win_unpart(b.rand("F32", 4, 4, 4, 4), 7, 6, 4), EXACT)
     yield Case("GET_REL_POS/F16", lambda b: b.get_rel_pos(b.rand("F16", 8, 11), 6, 6), EXACT)

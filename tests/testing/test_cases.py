@@ -15,7 +15,6 @@ from ggmlrpc_core.testing.cases import all_cases, nmse
 NOT_IN_CASES = {
     "MAP_CUSTOM1", "MAP_CUSTOM2", "MAP_CUSTOM3", "CUSTOM",  # never run for a peer
     "FLASH_ATTN_BACK",  # its public constructor ends the process
-    "CONV_3D", "IM2COL_3D", "IM2COL_BACK", "POOL_2D_BACK",
 }  # fmt: skip
 
 
