@@ -13,7 +13,7 @@ the same step for the other, which receives it. An absent entry is the error.
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import Enum, IntEnum, auto
 from types import MappingProxyType
 
 
@@ -24,8 +24,8 @@ class Role(Enum):
     SERVER = auto()
 
 
-class State(Enum):
-    """What comes next on the connection."""
+class State(IntEnum):
+    """What comes next on the connection. Integers, because they are looked up for every message."""
 
     GREETING = auto()
     READY = auto()
@@ -35,7 +35,7 @@ class State(Enum):
     CLOSED = auto()
 
 
-class Step(Enum):
+class Step(IntEnum):
     """What can happen."""
 
     HELLO = auto()

@@ -30,11 +30,14 @@ def nbytes_of(ggml_type: GgmlType, ne: Sequence[int], nb: Sequence[int]) -> int:
 
     0 when an extent is 0. Source: ggml.c ggml_nbytes.
     """
-    if 0 in ne:
+    ne0, ne1, ne2, ne3 = ne
+    if not (ne0 and ne1 and ne2 and ne3):
         return 0
+    nb0, nb1, nb2, nb3 = nb
+    upper = (ne1 - 1) * nb1 + (ne2 - 1) * nb2 + (ne3 - 1) * nb3
     if ggml_type.blck_size == 1:
-        return ggml_type.type_size + sum((n - 1) * b for n, b in zip(ne, nb))
-    return ne[0] * nb[0] // ggml_type.blck_size + sum((n - 1) * b for n, b in zip(ne[1:], nb[1:]))
+        return ggml_type.type_size + (ne0 - 1) * nb0 + upper
+    return ne0 * nb0 // ggml_type.blck_size + upper
 
 
 def contiguous_nb(ggml_type: GgmlType, ne: Sequence[int]) -> tuple[int, int, int, int]:

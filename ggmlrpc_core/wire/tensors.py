@@ -67,17 +67,13 @@ def tensor_dtype(dialect: Dialect) -> np.dtype:
 
 def from_wire(dialect: Dialect, fields: Mapping[str, Any]) -> TensorRecord:
     """Make a record of the unpacked fields of one rpc_tensor."""
-    tables = translation(dialect)
-    wire_type, wire_op = fields["type"], fields["op"]
-    op_params = fields["op_params"]
-    op = int(tables.ops[wire_op]) if wire_op < len(tables.ops) else UNKNOWN
-    if op > 0:  # rarely: only GET_ALLOC_SIZE and INIT_TENSOR send real ops
-        row = np.zeros(1, [("type", "<u4"), ("op", "<u4"), ("op_params", "<i4", (16,))])
-        row["op"], row["op_params"] = wire_op, op_params
-        op_params = tuple(tables.columns(row)[2][0].tolist())
+    wire_type = fields["type"]
+    ggml_type, op, op_params = translation(dialect).one(
+        wire_type, fields["op"], fields["op_params"]
+    )
     return TensorRecord(
         id=fields["id"],
-        type=int(tables.types[wire_type]) if wire_type < len(tables.types) else UNKNOWN,
+        type=ggml_type,
         ne=fields["ne"],
         nb=fields["nb"],
         buffer=fields["buffer"],

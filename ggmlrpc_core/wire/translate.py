@@ -70,6 +70,22 @@ class Translation:
             "GLU": _lut(n.glu, NEWEST.glu),
         }
         self.rewrites = tuple(r for r in REWRITES if dialect.version < r.until)
+        # The same as plain lists, for one tensor at a time: every SET and GET of a token has one.
+        self._type_list, self._op_list = self.types.tolist(), self.ops.tolist()
+        self._special = {NEWEST.ops[r.op] for r in self.rewrites}
+        self._special |= {NEWEST.ops["UNARY"], NEWEST.ops["GLU"]}
+
+    def one(
+        self, wire_type: int, wire_op: int, op_params: tuple[int, ...]
+    ) -> tuple[int, int, tuple[int, ...]]:
+        """Canonical (type, op, op_params) of one tensor; the same as `columns` for a row."""
+        ggml_type = self._type_list[wire_type] if wire_type < len(self._type_list) else UNKNOWN
+        op = self._op_list[wire_op] if wire_op < len(self._op_list) else UNKNOWN
+        if op in self._special:
+            row = np.zeros(1, [("type", "<u4"), ("op", "<u4"), ("op_params", "<i4", (16,))])
+            row["op"], row["op_params"] = wire_op, op_params
+            op_params = tuple(self.columns(row)[2][0].tolist())
+        return ggml_type, op, op_params
 
     def columns(self, tensors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Canonical (type, op, op_params) of a structured array of rpc_tensor.
