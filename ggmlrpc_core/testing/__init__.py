@@ -14,6 +14,7 @@ from ggmlrpc_core.testing.null import NullDevice
 from ggmlrpc_core.testing.pair import EnginePair
 from ggmlrpc_core.testing.reference import ReferenceDevice
 from ggmlrpc_core.testing.run_case import CaseFailed, run_case
+from ggmlrpc_core.testing.run_remote import run_remote_case
 
 __all__ = [
     "Case",
@@ -28,4 +29,5 @@ __all__ = [
     "check_device",
     "nmse",
     "run_case",
+    "run_remote_case",
 ]

@@ -106,6 +106,26 @@ def expected_of(case: Case) -> list[np.ndarray]:
     return [values_of(t, memory).copy() for t in loaded.outputs]
 
 
+def compare(
+    case: Case, outputs: Sequence[Tensor], wanted: Sequence[np.ndarray], memory: np.ndarray
+) -> float:
+    """The largest nmse of outputs in the bytes of their buffer.
+
+    Raises:
+        CaseFailed: it is above the bound of the case.
+    """
+    worst = 0.0
+    for tensor, expected in zip(outputs, wanted, strict=True):
+        got = values_of(tensor, memory)
+        if case.compare == "sorted":
+            got, expected = np.sort(got, axis=-1), np.sort(expected, axis=-1)
+        error = nmse(got, expected)
+        worst = max(worst, error)
+        if not error <= case.nmse:
+            raise CaseFailed(f"nmse of {tensor!r} is {error:.3g}, expected at most {case.nmse:g}")
+    return worst
+
+
 def run_case(case: Case, device: Device, *, want: Sequence[np.ndarray] | None = None) -> float:
     """Run a case and compare.
 
@@ -131,18 +151,7 @@ def run_case(case: Case, device: Device, *, want: Sequence[np.ndarray] | None = 
             raise CaseFailed(
                 f"byte {int(stray[0])} of the buffer changed, expected only results to"
             )
-        worst = 0.0
-        for tensor, expected in zip(loaded.outputs, wanted, strict=True):
-            got = values_of(tensor, after)
-            if case.compare == "sorted":
-                got, expected = np.sort(got, axis=-1), np.sort(expected, axis=-1)
-            error = nmse(got, expected)
-            worst = max(worst, error)
-            if not error <= case.nmse:
-                raise CaseFailed(
-                    f"nmse of {tensor!r} is {error:.3g}, expected at most {case.nmse:g}"
-                )
-        return worst
+        return compare(case, loaded.outputs, wanted, after)
     finally:
         loaded.buffer.free()
 
