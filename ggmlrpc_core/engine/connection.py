@@ -191,7 +191,7 @@ class Connection:
         if have < _HEADER.size:
             return self._wait(_HEADER.size - have)
         (size,) = _LENGTH.unpack_from(self._buffer, self._at + 1)
-        codec.check_request_size(wire, size, f"protocol {self.dialect.version}")
+        codec.check_request_size(wire, size, self.dialect.version)
         held = wire.request.size if wire.body else size
         if held > self.limits.max_message:
             raise FrameTooLarge(

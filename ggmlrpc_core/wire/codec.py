@@ -17,11 +17,12 @@ from ggmlrpc_core.errors import LocalProtocolError, RemoteProtocolError
 from ggmlrpc_core.wire.dialects import Dialect, WireCommand
 from ggmlrpc_core.wire.layout import Layout
 from ggmlrpc_core.wire.tensors import TensorRecord, from_wire, tensor_dtype, to_wire
+from ggmlrpc_core.wire.version import ProtocolVersion
 
 TENSOR_FIELDS = ("tensor", "src", "dst")
 
 
-def check_request_size(command: WireCommand, size: int, context: str) -> None:
+def check_request_size(command: WireCommand, size: int, version: ProtocolVersion) -> None:
     """Refuse a declared request length that the command cannot have.
 
     Raises:
@@ -36,7 +37,7 @@ def check_request_size(command: WireCommand, size: int, context: str) -> None:
         "request_size",
         f"{size} bytes",
         f"{expected}" if exact else f"at least {expected}",
-        context=context,
+        context=f"protocol {version}",
     )
 
 

@@ -7,8 +7,9 @@ messages of fixed size and a NumPy dtype for arrays of tensors. Both read the sa
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import construct as c
@@ -135,17 +136,18 @@ class Layout:
         fields: flattened.
     """
 
-    __slots__ = ("_plan", "_struct", "complete", "fields", "size")
+    __slots__ = ("_plan", "_read", "_struct", "complete", "fields", "size")
 
     def __init__(self, schema: c.Struct, params: Params) -> None:
         self.fields, self.complete = flatten(schema, params)
         self._struct = struct.Struct("<" + format_of(self.fields))
         self.size = self._struct.size
         self._plan = _plan(self.fields)
+        self._read = _Reader(self.fields)
 
     def unpack(self, data: Any, offset: int = 0) -> dict[str, Any]:
         """Read the fixed part: integers, tuples, bytes, dicts of nested structs."""
-        return _gather(self._plan, self._struct.unpack_from(data, offset), 0)[0]
+        return self._read(self._struct.unpack_from(data, offset))
 
     def pack(self, values: Mapping[str, Any]) -> bytes:
         """Write the fixed part.
@@ -162,30 +164,54 @@ class Layout:
 _Plan = tuple[tuple[str, int, bool, Any], ...]
 
 
+class _Reader:
+    """Turns the flat tuple of a struct into a dict, with as few steps of Python as there can be."""
+
+    __slots__ = ("_get", "_names", "_nested", "end")
+
+    def __init__(self, fields: tuple[Field, ...], at: int = 0) -> None:
+        names: list[str] = []
+        places: list[int | slice] = []
+        self._nested: list[tuple[str, bool, list[_Reader]]] = []
+        for f in fields:
+            if f.inner:
+                readers = []
+                for _ in range(f.count):
+                    readers.append(_Reader(f.inner, at))
+                    at = readers[-1].end
+                self._nested.append((f.name, f.scalar, readers))
+                continue
+            count = 1 if f.scalar else f.count
+            names.append(f.name)
+            places.append(at if f.scalar else slice(at, at + count))
+            at += count
+        self._names = tuple(names)
+        self._get = _getter(places)
+        self.end = at
+
+    def __call__(self, flat: tuple[Any, ...]) -> dict[str, Any]:
+        values = dict(zip(self._names, self._get(flat)))
+        for name, scalar, readers in self._nested:
+            values[name] = readers[0](flat) if scalar else [read(flat) for read in readers]
+        return values
+
+
+def _getter(places: list[int | slice]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """A function that takes the items and slices of a tuple at these places."""
+    if not places:
+        return lambda flat: ()
+    if len(places) == 1:
+        get_one = itemgetter(places[0])
+        return lambda flat: (get_one(flat),)
+    return itemgetter(*places)
+
+
 def _plan(fields: tuple[Field, ...]) -> _Plan:
-    """(name, values taken from the flat tuple, scalar, inner plan) for each field."""
+    """(name, values put in the flat tuple, scalar, inner plan) for each field."""
     return tuple(
         (f.name, f.count if not f.scalar else 1, f.scalar, _plan(f.inner) if f.inner else None)
         for f in fields
     )
-
-
-def _gather(plan: _Plan, flat: tuple[Any, ...], at: int) -> tuple[dict[str, Any], int]:
-    values: dict[str, Any] = {}
-    for name, count, scalar, inner in plan:
-        if inner is not None:
-            items = []
-            for _ in range(count):
-                item, at = _gather(inner, flat, at)
-                items.append(item)
-            values[name] = items[0] if scalar else items
-        elif scalar:
-            values[name] = flat[at]
-            at += 1
-        else:
-            values[name] = flat[at : at + count]
-            at += count
-    return values, at
 
 
 def _scatter(plan: _Plan, values: Mapping[str, Any], flat: list[Any]) -> None:

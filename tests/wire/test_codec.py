@@ -5,6 +5,7 @@ from ggmlrpc_core.errors import LocalProtocolError, RemoteProtocolError
 from ggmlrpc_core.wire import codec
 from ggmlrpc_core.wire.dialects import dialect
 from ggmlrpc_core.wire.tensors import TensorRecord
+from ggmlrpc_core.wire.version import V
 
 D = dialect("7.0.0")
 T = TensorRecord(1, 0, (4, 1, 1, 1), (4, 16, 16, 16), buffer=9, data=64, name=b"t")
@@ -46,15 +47,15 @@ def test_counts_near_2_to_32_are_refused():
 
 def test_sizes_are_checked_before_anything_is_read():
     alloc, upload = D.by_name["ALLOC_BUFFER"], D.by_name["SET_TENSOR"]
-    codec.check_request_size(alloc, 12, "x")
-    codec.check_request_size(upload, 305 + 10**18, "x")
+    codec.check_request_size(alloc, 12, V(7, 0))
+    codec.check_request_size(upload, 305 + 10**18, V(7, 0))
     with pytest.raises(RemoteProtocolError) as caught:
-        codec.check_request_size(alloc, 8, "protocol 7.0.0")
+        codec.check_request_size(alloc, 8, V(7, 0))
     assert (
         str(caught.value) == "ALLOC_BUFFER: request_size is 8 bytes, expected 12 [protocol 7.0.0]"
     )
     with pytest.raises(RemoteProtocolError) as caught:
-        codec.check_request_size(upload, 304, "protocol 7.0.0")
+        codec.check_request_size(upload, 304, V(7, 0))
     assert (
         str(caught.value)
         == "SET_TENSOR: request_size is 304 bytes, expected at least 305 [protocol 7.0.0]"
