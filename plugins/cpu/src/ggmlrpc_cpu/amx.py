@@ -112,7 +112,7 @@ def amx_works() -> bool:
     from llvmlite import binding
 
     features = binding.get_host_cpu_features()
-    if not (features.get("amx-tile") and features.get("amx-bf16")):
+    if not all(features.get(f) for f in ("amx-tile", "amx-bf16", "avx512bf16")):
         return False
     from ggmlrpc_cpu.compile import cache_folder
 

@@ -10,9 +10,10 @@ from functools import cache
 from typing import Any
 
 from ggmlrpc_cpu.compile import kernel
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.kernels import dequantize_grid
 from ggmlrpc_cpu.kernels.blocks.format import PAIRS, SUPER, PairFormat, SuperFormat, find
-from ggmlrpc_cpu.kernels.blocks.vectors import inline, lane, quarters
+from ggmlrpc_cpu.kernels.blocks.vectors import lane, quarters
 from ggmlrpc_cpu.simd import (
     bf16_to_f32x16,
     load_bf16,

@@ -6,7 +6,7 @@ TQ1_0 (256 in 54): 48 bytes of five ternary digits, 4 bytes of four, f16 d. TQ2_
 NVFP4 (64 in 36): four UE4M3 scales, 32 bytes of E2M1 nibbles, a scale per 16.
 IQ*: indices into grids of eight or four small values, with signs and scales of three or four bits.
 
-Grids and sign tables come from the gguf package, where they are class data of its quants module.
+Grids and signs: ggmlrpc_core/quants/grids.py.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numba import float32, int64
 
+from ggmlrpc_core.quants.grids import codebook, even_signs
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.kernels.blocks.mxfp4 import VALUES as E2M1
-from ggmlrpc_cpu.kernels.blocks.vectors import inline
 from ggmlrpc_cpu.simd import f32_of_bits, load_f16, load_u8, load_u16, load_u32, store_f32
 
 TYPES = (
@@ -45,19 +46,13 @@ def u32(p: Any) -> Any:
 @cache
 def _grid(type_name: str) -> np.ndarray:
     """The grid of a type, f32, one row of values per index."""
-    import gguf.quants
-
-    quant = getattr(gguf.quants, type_name)
-    quant.init_grid()
-    return np.ascontiguousarray(quant.grid.reshape(quant.grid_shape), dtype=np.float32)
+    return codebook(type_name).astype(np.float32)
 
 
 @cache
 def _signs() -> np.ndarray:
-    """Seven sign bits to eight: the last makes their number even."""
-    import gguf.quants
-
-    return np.frombuffer(gguf.quants.IQ2_XXS.ksigns, np.uint8).astype(np.int64)
+    """Eight bits, set where negative, for every index of seven bits."""
+    return ((even_signs() < 0).astype(np.int64) << np.arange(8)).sum(axis=1)
 
 
 @inline

@@ -20,9 +20,9 @@ from numba.extending import intrinsic
 from ggmlrpc_cpu import record as R
 from ggmlrpc_cpu.amx import tile_config
 from ggmlrpc_cpu.compile import kernel
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.kernels.access import arg, nb, ne, slot, take
 from ggmlrpc_cpu.kernels.blocks.format import PAIRS, SUPER
-from ggmlrpc_cpu.kernels.blocks.vectors import inline
 from ggmlrpc_cpu.kernels.dequantize import GRID, row_to, row_to_f32
 from ggmlrpc_cpu.kernels.mul_mat_columns import (
     PLAIN,
@@ -35,7 +35,6 @@ from ggmlrpc_cpu.kernels.mul_mat_columns import (
 )
 from ggmlrpc_cpu.simd import (
     bf16_to_f32x16,
-    f32x16_to_bf16,
     load_f16x16,
     load_f32,
     load_f32x16,
@@ -48,6 +47,7 @@ from ggmlrpc_cpu.simd import (
     zero_bytes,
 )
 from ggmlrpc_cpu.simd.memory import pointer
+from ggmlrpc_cpu.simd.types import F32x16, U16x16
 
 CONFIG, RESULT, TURNED, ROW = 0, 1024, 5120, 6144
 """Offsets in scratch: tile configuration, four tiles of results, one of them transposed, a row in f32."""
@@ -149,6 +149,33 @@ def _accumulate(n_column_tiles: int) -> Any:
 accumulate_one, accumulate_two = _accumulate(1), _accumulate(2)
 
 
+class _BFloat(ir.Type):
+    """LLVM's bfloat, which llvmlite has no name for."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _BFloat)
+
+    def __hash__(self) -> int:
+        return hash(_BFloat)
+
+
+@intrinsic
+def round_to_bf16(typingctx: Any, x: Any) -> Any:
+    """F32x16 -> U16x16 of bf16, nearest even, numbers below the normal range to zero. AVX512-BF16."""
+
+    def codegen(c: Any, b: ir.IRBuilder, s: Any, a: Any) -> ir.Value:
+        narrow = ir.VectorType(_BFloat(), 16)
+        f = cgutils.get_or_insert_function(
+            b.module, ir.FunctionType(narrow, [a[0].type]), "llvm.x86.avx512bf16.cvtneps2bf16.512"
+        )
+        return b.bitcast(b.call(f, a), U16x16.ir)
+
+    return U16x16(F32x16), codegen
+
+
 @intrinsic
 def transpose(typingctx: Any, src: Any, dst: Any) -> Any:
     """A 16 x 16 matrix of 4-byte elements, rows of 64 bytes, turned."""
@@ -175,16 +202,16 @@ def transpose(typingctx: Any, src: Any, dst: Any) -> Any:
 @inline
 def store_tile_row(dst: Any, k: Any, values: Any) -> None:
     """Sixteen values of a weight row, rounded to bf16, from element k: every 32 elements lie in the next tile."""
-    store_u16x16(dst + (k >> 5) * 1024 + (k & 31) * 2, f32x16_to_bf16(values))
+    store_u16x16(dst + (k >> 5) * 1024 + (k & 31) * 2, round_to_bf16(values))
 
 
 @inline
 def store_split(dst: Any, k: Any, values: Any, second: Any) -> None:
     """The same in two parts: what bf16 holds, and what remains, `second` bytes after it."""
-    high = f32x16_to_bf16(values)
+    high = round_to_bf16(values)
     at = dst + (k >> 5) * 1024 + (k & 31) * 2
     store_u16x16(at, high)
-    store_u16x16(at + second, f32x16_to_bf16(values - bf16_to_f32x16(high)))
+    store_u16x16(at + second, round_to_bf16(values - bf16_to_f32x16(high)))
 
 
 def _tile_row(type_name: str) -> Any:

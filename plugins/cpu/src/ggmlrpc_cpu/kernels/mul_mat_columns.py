@@ -22,8 +22,9 @@ from numba import float32, int64
 
 from ggmlrpc_cpu import record as R
 from ggmlrpc_cpu.compile import kernel
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.kernels.access import address, arg, nb, ne, report_id, slot, take
-from ggmlrpc_cpu.kernels.blocks.vectors import inline, make_dot
+from ggmlrpc_cpu.kernels.blocks.vectors import make_dot
 from ggmlrpc_cpu.simd import (
     absolute,
     horizontal_max,

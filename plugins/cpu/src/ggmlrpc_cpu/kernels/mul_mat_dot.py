@@ -14,12 +14,12 @@ from numba import float32
 from numba.extending import intrinsic
 
 from ggmlrpc_cpu.compile import kernel
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.kernels.access import arg, nb, ne, take
 from ggmlrpc_cpu.kernels.blocks.format import PAIRS, SUPER, PairFormat, SuperFormat, find
 from ggmlrpc_cpu.kernels.blocks.vectors import (
     fma8,
     fma16,
-    inline,
     lane,
     make_dot,
     make_shuffle,

@@ -16,9 +16,9 @@ from numba.extending import intrinsic
 
 from ggmlrpc_cpu import record as R
 from ggmlrpc_cpu.compile import kernel
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.isa import isa
 from ggmlrpc_cpu.kernels.access import arg, nb, ne, slot, take
-from ggmlrpc_cpu.kernels.blocks.vectors import inline
 from ggmlrpc_cpu.kernels.dequantize import TYPES, row_to_f32
 from ggmlrpc_cpu.kernels.mul_mat_columns import PLAIN, ROUTED, WEIGHTS, Columns, packed, row_address
 from ggmlrpc_cpu.simd import load_f32, load_i64, store_f32, store_i64

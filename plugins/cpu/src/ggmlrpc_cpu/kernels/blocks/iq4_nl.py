@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.kernels.blocks.format import PairFormat
 from ggmlrpc_cpu.kernels.blocks.q4_0 import NIBBLES
-from ggmlrpc_cpu.kernels.blocks.vectors import gather_f16, inline, load_twice_16, make_lookup
+from ggmlrpc_cpu.kernels.blocks.vectors import gather_f16, load_twice_16, make_lookup
 
 VALUES = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 lookup = make_lookup([v + 128 for v in VALUES])

@@ -9,10 +9,11 @@ from typing import Any
 
 from numba import int32
 
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.kernels.blocks.format import SuperFormat
 from ggmlrpc_cpu.kernels.blocks.iq4_nl import lookup
 from ggmlrpc_cpu.kernels.blocks.q4_0 import NIBBLES
-from ggmlrpc_cpu.kernels.blocks.vectors import inline, load_twice_16, make_constant
+from ggmlrpc_cpu.kernels.blocks.vectors import load_twice_16, make_constant
 from ggmlrpc_cpu.simd import load_f16, load_i32, load_u16, to_f32x8
 from ggmlrpc_cpu.simd.types import I32x8, make_splat
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.kernels.blocks.format import PairFormat
 from ggmlrpc_cpu.kernels.blocks.q4_0 import NIBBLES
-from ggmlrpc_cpu.kernels.blocks.vectors import gather_e8m0_half, inline, load_twice_16, make_lookup
+from ggmlrpc_cpu.kernels.blocks.vectors import gather_e8m0_half, load_twice_16, make_lookup
 
 VALUES = (0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12)
 OFFSET = 12

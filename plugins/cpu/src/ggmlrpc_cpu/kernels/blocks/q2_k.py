@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.kernels.blocks.format import SuperFormat
-from ggmlrpc_cpu.kernels.blocks.vectors import inline, load_twice_32, make_shift
+from ggmlrpc_cpu.kernels.blocks.vectors import load_twice_32, make_shift
 from ggmlrpc_cpu.simd import load_f16, load_u8x16, to_f32x16
 
 

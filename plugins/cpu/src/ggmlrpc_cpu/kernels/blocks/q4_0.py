@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.kernels.blocks.format import PairFormat
-from ggmlrpc_cpu.kernels.blocks.vectors import gather_f16, inline, load_twice_16, make_shift
+from ggmlrpc_cpu.kernels.blocks.vectors import gather_f16, load_twice_16, make_shift
 
 NIBBLES = make_shift((0, 0, 4, 4, 0, 0, 4, 4))
 """16 bytes twice, twice: low nibbles of the first copy, high nibbles of the second (to be masked)."""

@@ -11,8 +11,9 @@ from typing import Any
 
 from numba import int64
 
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.kernels.blocks.format import SuperFormat
-from ggmlrpc_cpu.kernels.blocks.vectors import bytes_to_f32x8, inline, load_twice_32, make_shift
+from ggmlrpc_cpu.kernels.blocks.vectors import bytes_to_f32x8, load_twice_32, make_shift
 from ggmlrpc_cpu.simd import load_f16, load_u32
 
 SIX, FOUR, TWO = 0x3F3F3F3F, 0x0F0F0F0F, 0x30303030

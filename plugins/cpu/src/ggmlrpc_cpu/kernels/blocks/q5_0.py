@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.kernels.blocks.format import PairFormat
 from ggmlrpc_cpu.kernels.blocks.q4_0 import NIBBLES
-from ggmlrpc_cpu.kernels.blocks.vectors import gather_f16, inline, load_twice_16, spread_bits
+from ggmlrpc_cpu.kernels.blocks.vectors import gather_f16, load_twice_16, spread_bits
 from ggmlrpc_cpu.simd import load_i32
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.kernels.blocks.format import SuperFormat
 from ggmlrpc_cpu.kernels.blocks.q4_k import NIBBLES, minimums, scales
-from ggmlrpc_cpu.kernels.blocks.vectors import inline, load_twice_32, make_shift
+from ggmlrpc_cpu.kernels.blocks.vectors import load_twice_32, make_shift
 
 
 def _codes(i: int) -> Any:

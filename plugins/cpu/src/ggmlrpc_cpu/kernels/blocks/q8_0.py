@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.kernels.blocks.format import PairFormat
-from ggmlrpc_cpu.kernels.blocks.vectors import gather_f16, inline, load_two_32
+from ggmlrpc_cpu.kernels.blocks.vectors import gather_f16, load_two_32
 
 
 @inline

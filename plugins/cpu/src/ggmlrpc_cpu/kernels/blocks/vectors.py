@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -33,15 +33,7 @@ from ggmlrpc_cpu.simd.types import (
     splat_value,
 )
 
-OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
-"""Options of every compiled function of the block kernels; read only."""
-
 I32x4 = Vec("i32", 4)
-
-
-def inline(function: Callable[..., Any]) -> Any:
-    """Compile a helper of the kernels; LLVM inlines it."""
-    return njit(**OPTIONS)(function)
 
 
 def _indices(values: Sequence[int]) -> ir.Constant:
