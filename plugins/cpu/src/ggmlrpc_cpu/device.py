@@ -10,7 +10,6 @@ from ggmlrpc_core.device import DeviceInfo
 from ggmlrpc_core.errors import UnsupportedOp
 from ggmlrpc_core.graph.tensor import Graph, Tensor
 from ggmlrpc_core.ops.declare import OPS
-
 from ggmlrpc_cpu.buffer import CpuBuffer
 from ggmlrpc_cpu.cpu_info import cpu_name
 from ggmlrpc_cpu.executable import CpuExecutable

@@ -11,7 +11,6 @@ from ggmlrpc_core.errors import BufferNotFound, GraphStopped, OutOfBounds, clip
 from ggmlrpc_core.graph.tensor import Graph, Tensor
 from ggmlrpc_core.graph.views import raw_view
 from ggmlrpc_core.ops.run import run_node
-
 from ggmlrpc_cpu.plan import CompiledStage, Plan
 from ggmlrpc_cpu.threads import Team
 

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from ggmlrpc_core.graph.tensor import FLAG_OUTPUT, Graph, Tensor
-
 from ggmlrpc_cpu import record as R
 from ggmlrpc_cpu.step import FAMILIES, Context, Step
 

@@ -14,7 +14,6 @@ import sys
 import threading
 
 from ggmlrpc_core.errors import PluginError
-
 from ggmlrpc_cpu.compile import Kernels, is_cached
 
 COMPILE_VARIABLE = "GGMLRPC_CPU_COMPILE"

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ggmlrpc_cpu import record as R
 from ggmlrpc_cpu import run_block as B
 from ggmlrpc_cpu.compile import kernel
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.simd import atomic_add, atomic_load, call0, call3, cpu_pause, load_i64
 
 SPINS = 2000
@@ -21,7 +21,7 @@ SPINS = 2000
 RELEASE_ALL = 1 << 40
 
 
-@njit
+@inline
 def wait_for(address: Any, target: Any, give_way: Any) -> Any:
     """Wait until the int64 at an address is at least `target`."""
     spins = 0

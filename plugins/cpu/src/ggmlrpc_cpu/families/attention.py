@@ -6,7 +6,6 @@ import numpy as np
 
 from ggmlrpc_core.graph.tensor import Tensor
 from ggmlrpc_core.ops.softmax import alibi_slopes
-
 from ggmlrpc_cpu.families.layout import f32_rows, source, tight_rows
 from ggmlrpc_cpu.families.rows import NO_DECODER
 from ggmlrpc_cpu.step import Context, Step, steps_of
@@ -50,7 +49,7 @@ def flash_attn(node: Tensor, context: Context) -> list[Step] | None:
     if streams * k.ne[2] * blocks < ENOUGH_ITEMS and kv > CHUNK:
         chunk_rows = max(CHUNK, _up(-(-kv // MOST_CHUNKS), TILE))
         chunks = -(-kv // chunk_rows)
-    thread_bytes = _up(4 * ((TILE + BLOCK) * (wk + wv) + TILE + 2 * BLOCK), 64)
+    thread_bytes = _up(4 * ((TILE + BLOCK) * (wk + wv) + 2 * TILE + 2 * BLOCK), 64)
     slopes = np.ascontiguousarray(alibi_slopes(heads, node.f32(1)), np.float32)
     work = streams * heads * tokens * kv * (wk + wv) / 16
     first = Step(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ggmlrpc_core.ggml.numbering import NEWEST
 from ggmlrpc_core.graph.tensor import Tensor
-
 from ggmlrpc_cpu.families.layout import f32_rows, flat, moved, source
 from ggmlrpc_cpu.step import NS_PER_BYTE, Context, Step, steps_of, touched
 

@@ -6,7 +6,6 @@ import numpy as np
 
 from ggmlrpc_core.graph.tensor import Tensor
 from ggmlrpc_core.ops.softmax import alibi_slopes
-
 from ggmlrpc_cpu.families.layout import f32_rows, same_or_apart, source, tight_rows
 from ggmlrpc_cpu.step import NS_PER_BYTE, Context, Step, steps_of, touched
 

@@ -6,7 +6,6 @@ import numpy as np
 
 from ggmlrpc_core.graph.tensor import Tensor
 from ggmlrpc_core.ops.rope import AXES_BIT, NORMAL, VISION, pair_table, yarn_ramp
-
 from ggmlrpc_cpu.families.layout import source, tight_rows
 from ggmlrpc_cpu.step import NS_PER_BYTE, Context, Step, steps_of, touched
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ggmlrpc_core.graph.tensor import Tensor
-
 from ggmlrpc_cpu.families.layout import f32_rows, source, tight_rows
 from ggmlrpc_cpu.step import NS_PER_BYTE, Context, Step, steps_of
 

@@ -4,85 +4,84 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
 from ggmlrpc_cpu import record as R
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.simd import atomic_add, compare_exchange, load_f32, load_i32, load_i64, store_i64
 
 
-@njit
+@inline
 def slot(rec: Any, i: Any) -> Any:
     """int64 slot i."""
     return load_i64(rec + 8 * i)
 
 
-@njit
+@inline
 def address(rec: Any, k: Any) -> Any:
     """Address of tensor k (0: the node, 1 + s: source s); 0 when absent."""
     return load_i64(rec + 8 * (R.TENSORS + R.TENSOR_SLOTS * k + R.ADDRESS))
 
 
-@njit
+@inline
 def type_id(rec: Any, k: Any) -> Any:
     """Type number of tensor k."""
     return load_i64(rec + 8 * (R.TENSORS + R.TENSOR_SLOTS * k + R.TYPE))
 
 
-@njit
+@inline
 def ne(rec: Any, k: Any, d: Any) -> Any:
     """Elements of tensor k in dimension d."""
     return load_i64(rec + 8 * (R.TENSORS + R.TENSOR_SLOTS * k + R.NE + d))
 
 
-@njit
+@inline
 def nb(rec: Any, k: Any, d: Any) -> Any:
     """Stride in bytes of tensor k in dimension d."""
     return load_i64(rec + 8 * (R.TENSORS + R.TENSOR_SLOTS * k + R.NB + d))
 
 
-@njit
+@inline
 def n_rows(rec: Any, k: Any) -> Any:
     """Rows of tensor k."""
     return ne(rec, k, 1) * ne(rec, k, 2) * ne(rec, k, 3)
 
 
-@njit
+@inline
 def param_i32(rec: Any, i: Any) -> Any:
     """op_params[i] as an integer."""
     return load_i32(rec + 8 * R.OP_PARAMS + 4 * i)
 
 
-@njit
+@inline
 def param_f32(rec: Any, i: Any) -> Any:
     """op_params[i] as a float."""
     return load_f32(rec + 8 * R.OP_PARAMS + 4 * i)
 
 
-@njit
+@inline
 def arg(rec: Any, i: Any) -> Any:
     """Integer i that the planner left for this kernel."""
     return load_i64(rec + 8 * (R.ARGS + i))
 
 
-@njit
+@inline
 def row_function(rec: Any, i: Any) -> Any:
     """Address of row function i, for call3(function, src, dst, n)."""
     return load_i64(rec + 8 * (R.ROW_FUNCTION + i))
 
 
-@njit
+@inline
 def take(rec: Any, n: Any) -> Any:
     """Take the next n work items: the index of the first, counting over all threads."""
     return atomic_add(load_i64(rec + 8 * R.COUNTER), n)
 
 
-@njit
+@inline
 def chunk_size(items: Any, nth: Any) -> Any:
     """Items to take at once: about four turns per thread, all at once for one thread."""
     return items if nth == 1 else max(1, (items + 4 * nth - 1) // (4 * nth))
 
 
-@njit
+@inline
 def report_id(rec: Any, found: Any, limit: Any) -> Any:
     """Record that an id in tensor data is outside [0, limit); the first report wins."""
     error = load_i64(rec + 8 * R.ERROR)
@@ -92,7 +91,7 @@ def report_id(rec: Any, found: Any, limit: Any) -> Any:
         store_i64(error, load_i64(rec + 8 * R.NODE) + 1)
 
 
-@njit
+@inline
 def row(rec: Any, k: Any, r: Any, like: Any) -> Any:
     """Address of row r of tensor k, rows counted over dimensions 1 to 3 of tensor `like`."""
     n1, n2 = ne(rec, like, 1), ne(rec, like, 2)
@@ -102,7 +101,7 @@ def row(rec: Any, k: Any, r: Any, like: Any) -> Any:
     return address(rec, k) + i1 * nb(rec, k, 1) + i2 * nb(rec, k, 2) + i3 * nb(rec, k, 3)
 
 
-@njit
+@inline
 def tiled_row(rec: Any, k: Any, r: Any) -> Any:
     """Address of the row of tensor k that row r of the node meets when k is tiled over the node."""
     n1, n2 = ne(rec, 0, 1), ne(rec, 0, 2)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ggmlrpc_cpu.compile import kernel
 from ggmlrpc_cpu.families.attention import BLOCK, HEAD, TILE
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.kernels.access import (
     address,
     arg,
@@ -31,11 +31,18 @@ from ggmlrpc_cpu.simd import (
     exp_f32x16,
     fma,
     horizontal_max,
+    high_half,
     horizontal_sum,
+    insert,
+    lane_numbers,
+    low_half,
+    splat_i32x16,
+    store_f32x8,
+    sums_of_16,
+    load_f16,
     load_f16x16,
     load_f32,
     load_f32x16,
-    load_f16,
     load_u16,
     maximum,
     select_less,
@@ -55,66 +62,151 @@ BELOW_F16 = np.float32(-65520)
 """Below every finite F16."""
 
 
-@njit(error_model="numpy")
+@inline
 def decode_rows(function: Any, a: Any, step: Any, out: Any, width: Any, n: Any, rows: Any) -> None:
     """`rows` rows of n elements as f32, `width` elements apart."""
     for j in range(rows):
         call3(function, a + j * step, out + 4 * width * j, n)
 
 
-@njit(error_model="numpy")
-def scores_of(s: Any, q: Any, k: Any, width: Any, rows: Any) -> Any:
-    """s[j] = q . k[j] for `rows` rows, a multiple of 4; largest not known here."""
-    for j in range(0, rows, 4):
-        k0 = k + 4 * width * j
-        k1, k2, k3 = k0 + 4 * width, k0 + 8 * width, k0 + 12 * width
-        s0 = s1 = s2 = s3 = zero_f32x16()
-        for i in range(0, 4 * width, 64):
-            x = load_f32x16(q + i)
-            s0 = fma(x, load_f32x16(k0 + i), s0)
-            s1 = fma(x, load_f32x16(k1 + i), s1)
-            s2 = fma(x, load_f32x16(k2 + i), s2)
-            s3 = fma(x, load_f32x16(k3 + i), s3)
-        store_f32(s + 4 * j, horizontal_sum(s0))
-        store_f32(s + 4 * j + 4, horizontal_sum(s1))
-        store_f32(s + 4 * j + 8, horizontal_sum(s2))
-        store_f32(s + 4 * j + 12, horizontal_sum(s3))
+@inline
+def scores_of(s: Any, q: Any, r: Any, k: Any, width: Any, rows: Any) -> None:
+    """s[j] = q . k[j] and s[TILE + j] = r . k[j]; `rows` is a multiple of 8."""
+    step = 4 * width
+    for j in range(0, rows, 8):
+        at = k + step * j
+        zero = zero_f32x16()
+        a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = zero
+        b0 = b1 = b2 = b3 = b4 = b5 = b6 = b7 = zero
+        for i in range(0, step, 64):
+            x, y, p = load_f32x16(q + i), load_f32x16(r + i), at + i
+            z = load_f32x16(p)
+            a0, b0 = fma(x, z, a0), fma(y, z, b0)
+            z = load_f32x16(p + step)
+            a1, b1 = fma(x, z, a1), fma(y, z, b1)
+            z = load_f32x16(p + 2 * step)
+            a2, b2 = fma(x, z, a2), fma(y, z, b2)
+            z = load_f32x16(p + 3 * step)
+            a3, b3 = fma(x, z, a3), fma(y, z, b3)
+            z = load_f32x16(p + 4 * step)
+            a4, b4 = fma(x, z, a4), fma(y, z, b4)
+            z = load_f32x16(p + 5 * step)
+            a5, b5 = fma(x, z, a5), fma(y, z, b5)
+            z = load_f32x16(p + 6 * step)
+            a6, b6 = fma(x, z, a6), fma(y, z, b6)
+            z = load_f32x16(p + 7 * step)
+            a7, b7 = fma(x, z, a7), fma(y, z, b7)
+        sums = sums_of_16((a0, a1, a2, a3, a4, a5, a6, a7, b0, b1, b2, b3, b4, b5, b6, b7))
+        store_f32x8(s + 4 * j, low_half(sums))
+        store_f32x8(s + 4 * (TILE + j), high_half(sums))
 
 
-@njit(error_model="numpy")
-def add_values(acc: Any, factor: Any, p: Any, v: Any, width: Any, rows: Any) -> None:
-    """acc = acc * factor + sum of p[j] * v[j]."""
+@inline
+def add_values(
+    acc: Any, bcc: Any, f: Any, g: Any, p: Any, v: Any, width: Any, rows: Any
+) -> None:
+    """acc = acc * f + sum of p[j] * v[j], and bcc = bcc * g + sum of p[TILE + j] * v[j]."""
     i = 0
     while i + 64 <= width:
-        at = acc + 4 * i
-        a0, a1 = load_f32x16(at) * factor, load_f32x16(at + 64) * factor
-        a2, a3 = load_f32x16(at + 128) * factor, load_f32x16(at + 192) * factor
+        at, bt = acc + 4 * i, bcc + 4 * i
+        a0, a1 = load_f32x16(at) * f, load_f32x16(at + 64) * f
+        a2, a3 = load_f32x16(at + 128) * f, load_f32x16(at + 192) * f
+        b0, b1 = load_f32x16(bt) * g, load_f32x16(bt + 64) * g
+        b2, b3 = load_f32x16(bt + 128) * g, load_f32x16(bt + 192) * g
         for j in range(rows):
-            p1 = load_f32(p + 4 * j)
-            if p1 == ZERO:
+            pa, pb = load_f32(p + 4 * j), load_f32(p + 4 * (TILE + j))
+            if pa == ZERO and pb == ZERO:
                 continue
-            w = splat_f32x16(p1)
+            wa, wb = splat_f32x16(pa), splat_f32x16(pb)
             x = v + 4 * (width * j + i)
-            a0 = fma(w, load_f32x16(x), a0)
-            a1 = fma(w, load_f32x16(x + 64), a1)
-            a2 = fma(w, load_f32x16(x + 128), a2)
-            a3 = fma(w, load_f32x16(x + 192), a3)
+            z = load_f32x16(x)
+            a0, b0 = fma(wa, z, a0), fma(wb, z, b0)
+            z = load_f32x16(x + 64)
+            a1, b1 = fma(wa, z, a1), fma(wb, z, b1)
+            z = load_f32x16(x + 128)
+            a2, b2 = fma(wa, z, a2), fma(wb, z, b2)
+            z = load_f32x16(x + 192)
+            a3, b3 = fma(wa, z, a3), fma(wb, z, b3)
         store_f32x16(at, a0)
         store_f32x16(at + 64, a1)
         store_f32x16(at + 128, a2)
         store_f32x16(at + 192, a3)
+        store_f32x16(bt, b0)
+        store_f32x16(bt + 64, b1)
+        store_f32x16(bt + 128, b2)
+        store_f32x16(bt + 192, b3)
         i += 64
     while i < width:
-        a0 = load_f32x16(acc + 4 * i) * factor
+        a0, b0 = load_f32x16(acc + 4 * i) * f, load_f32x16(bcc + 4 * i) * g
         for j in range(rows):
-            p1 = load_f32(p + 4 * j)
-            if p1 != ZERO:
-                a0 = fma(splat_f32x16(p1), load_f32x16(v + 4 * (width * j + i)), a0)
+            pa, pb = load_f32(p + 4 * j), load_f32(p + 4 * (TILE + j))
+            if pa != ZERO or pb != ZERO:
+                z = load_f32x16(v + 4 * (width * j + i))
+                a0, b0 = fma(splat_f32x16(pa), z, a0), fma(splat_f32x16(pb), z, b0)
         store_f32x16(acc + 4 * i, a0)
+        store_f32x16(bcc + 4 * i, b0)
         i += 16
 
 
-@njit(error_model="numpy")
+@inline
+def weigh(
+    s: Any, state: Any, n: Any, mask: Any, slope: Any, softcap: Any
+) -> Any:
+    """Turn the n scores of a row into weights against its new maximum; the factor of what came before.
+
+    Updates maximum and sum in `state`. Scores from n on become weights of 0.
+    """
+    minus_inf = splat_f32x16(-np.float32(np.inf))
+    top16 = minus_inf
+    for i in range(0, TILE, 16):
+        if i >= n:
+            store_f32x16(s + 4 * i, minus_inf)
+            continue
+        x = load_f32x16(s + 4 * i)
+        if softcap != ZERO:
+            x = tanh_f32x16(x) * softcap
+        if i + 16 > n:
+            x = select_less(lane_numbers() + np.int32(i), splat_i32x16(np.int32(n)), x, minus_inf)
+        if mask != 0:
+            masked = load_mask(mask + 2 * i, n - i)
+            # whatever K holds there: rows that nobody has written may be NaN
+            x = select_less(masked, splat_f32x16(BELOW_F16), minus_inf, fma(masked, splat_f32x16(slope), x))
+        store_f32x16(s + 4 * i, x)
+        top16 = maximum(top16, x)
+    old = load_f32(state)
+    new = max(old, horizontal_max(top16))
+    factor = exp_f32(old - new)
+    total, new16 = zero_f32x16(), splat_f32x16(new)
+    for i in range(0, TILE, 16):
+        p = exp_f32x16(load_f32x16(s + 4 * i) - new16)
+        store_f32x16(s + 4 * i, p)
+        total = total + p
+    store_f32(state, new)
+    store_f32(state + 4, load_f32(state + 4) * factor + horizontal_sum(total))
+    return factor
+
+
+@inline
+def load_mask(mask: Any, n: Any) -> Any:
+    """Up to 16 mask values as f32; memory beyond the first n is not touched."""
+    if n >= 16:
+        return to_f32x16(load_f16x16(mask))
+    values = zero_f32x16()
+    for i in range(n):
+        values = insert(values, load_f16(mask + 2 * i), i)
+    return values
+
+
+@inline
+def mask_row(rec: Any, t: Any, h: Any, i3: Any) -> Any:
+    """Address of the mask row of a query, 0 without a mask."""
+    if address(rec, 4) == 0:
+        return np.int64(0)
+    at = address(rec, 4) + t * nb(rec, 4, 1) + h % ne(rec, 4, 2) * nb(rec, 4, 2)
+    return at + i3 % ne(rec, 4, 3) * nb(rec, 4, 3)
+
+
+@inline
 def all_masked(mask: Any, n: Any) -> Any:
     """Whether n mask values (F16) are all -inf."""
     for i in range(n):
@@ -123,7 +215,7 @@ def all_masked(mask: Any, n: Any) -> Any:
     return True
 
 
-@njit(error_model="numpy")
+@inline
 def finish(out: Any, acc: Any, m: Any, total: Any, sink: Any, has_sink: Any, dv: Any) -> None:
     """out = acc / sum, with the sink as one more score that has no value."""
     factor = ONE
@@ -151,14 +243,13 @@ def flash_attn(rec: Any, ith: Any, nth: Any) -> None:
     if softcap != ZERO:
         scale = scale / softcap
     mask, sinks = address(rec, 4), address(rec, 5)
-    minus_inf = splat_f32x16(-np.float32(np.inf))
 
     k_tile = slot(rec, SCRATCH) + ith * arg(rec, 3)
     v_tile = k_tile + 4 * TILE * wk
     q_rows = v_tile + 4 * TILE * wv
     acc = q_rows + 4 * BLOCK * wk
     s = acc + 4 * BLOCK * wv
-    state = s + 4 * TILE  # maximum and sum of each row of the block
+    state = s + 8 * TILE  # maximum and sum of each row of the block
     if wk != dk or wv != dv:
         zero_bytes(k_tile, 4 * (TILE + BLOCK) * wk + 4 * TILE * wv)  # what pads rows stays 0
 
@@ -175,8 +266,12 @@ def flash_attn(rec: Any, ith: Any, nth: Any) -> None:
         i3 = rest // heads_k
         j0 = b * BLOCK
         n_q = min(BLOCK, rows_of_head - j0)
-        k_head = address(rec, 2) + hk * nb(rec, 2, 2) + i3 // (streams // ne(rec, 2, 3)) * nb(rec, 2, 3)
-        v_head = address(rec, 3) + hk * nb(rec, 3, 2) + i3 // (streams // ne(rec, 3, 3)) * nb(rec, 3, 3)
+        k_head = (
+            address(rec, 2) + hk * nb(rec, 2, 2) + i3 // (streams // ne(rec, 2, 3)) * nb(rec, 2, 3)
+        )
+        v_head = (
+            address(rec, 3) + hk * nb(rec, 3, 2) + i3 // (streams // ne(rec, 3, 3)) * nb(rec, 3, 3)
+        )
         for j in range(n_q):
             t, h = (j0 + j) // group, hk * group + (j0 + j) % group
             q = address(rec, 1) + t * nb(rec, 1, 1) + h * nb(rec, 1, 2) + i3 * nb(rec, 1, 3)
@@ -193,61 +288,50 @@ def flash_attn(rec: Any, ith: Any, nth: Any) -> None:
                 skip = True
                 for j in range(n_q):
                     t, h = (j0 + j) // group, hk * group + (j0 + j) % group
-                    m_row = mask + t * nb(rec, 4, 1) + h % ne(rec, 4, 2) * nb(rec, 4, 2)
-                    m_row += i3 % ne(rec, 4, 3) * nb(rec, 4, 3)
-                    if not all_masked(m_row + 2 * first, n):
+                    if not all_masked(mask_row(rec, t, h, i3) + 2 * first, n):
                         skip = False
                         break
                 if skip:
                     continue
-            decode_rows(row_function(rec, 0), k_head + first * nb(rec, 2, 1), nb(rec, 2, 1), k_tile, wk, dk, n)
-            decode_rows(row_function(rec, 1), v_head + first * nb(rec, 3, 1), nb(rec, 3, 1), v_tile, wv, dv, n)
-            for j in range(n_q):
-                t, h = (j0 + j) // group, hk * group + (j0 + j) % group
-                scores_of(s, q_rows + 4 * wk * j, k_tile, wk, (n + 3) // 4 * 4)
-                for i in range(n, TILE):
-                    store_f32(s + 4 * i, -np.float32(np.inf))
-                top16 = splat_f32x16(LOWEST)
-                m_row, slope = np.int64(0), splat_f32x16(ONE)
-                if mask != 0:
-                    m_row = mask + t * nb(rec, 4, 1) + h % ne(rec, 4, 2) * nb(rec, 4, 2)
-                    m_row += i3 % ne(rec, 4, 3) * nb(rec, 4, 3) + 2 * first
-                    slope = splat_f32x16(load_f32(slopes + 4 * h))
-                for i in range(0, TILE, 16):
-                    x = load_f32x16(s + 4 * i)
-                    if softcap != ZERO and i < n:
-                        x = tanh_f32x16(x) * softcap
-                    if m_row != 0 and i + 16 <= n:
-                        masked = to_f32x16(load_f16x16(m_row + 2 * i))
-                        x = fma(masked, slope, x)
-                        # whatever K holds there: rows that nobody has written may be NaN
-                        x = select_less(masked, splat_f32x16(BELOW_F16), minus_inf, x)
-                    store_f32x16(s + 4 * i, x)
-                    if i + 16 <= n:
-                        top16 = maximum(top16, x)
-                top = horizontal_max(top16)
-                for i in range(n // 16 * 16, n):
-                    x1 = load_f32(s + 4 * i)
+            decode_rows(
+                row_function(rec, 0),
+                k_head + first * nb(rec, 2, 1),
+                nb(rec, 2, 1),
+                k_tile,
+                wk,
+                dk,
+                n,
+            )
+            decode_rows(
+                row_function(rec, 1),
+                v_head + first * nb(rec, 3, 1),
+                nb(rec, 3, 1),
+                v_tile,
+                wv,
+                dv,
+                n,
+            )
+            for j in range(0, n_q, 2):
+                # An odd last row is its own pair: the same numbers are made and stored twice.
+                j1 = min(j + 1, n_q - 1)
+                qa, qb = q_rows + 4 * wk * j, q_rows + 4 * wk * j1
+                scores_of(s, qa, qb, k_tile, wk, (n + 7) // 8 * 8)
+                fa = fb = ONE
+                for i in range(j, j1 + 1):
+                    t, h = (j0 + i) // group, hk * group + (j0 + i) % group
+                    m_row = mask_row(rec, t, h, i3)
+                    slope = ONE
                     if m_row != 0:
-                        masked1 = load_f16(m_row + 2 * i)
-                        x1 += masked1 * load_f32(slopes + 4 * h)
-                        x1 = x1 if masked1 >= BELOW_F16 else -np.float32(np.inf)
-                        store_f32(s + 4 * i, x1)
-                    top = max(top, x1)
-                for i in range(n, (n + 15) // 16 * 16):
-                    store_f32(s + 4 * i, -np.float32(np.inf))
-                old = load_f32(state + 8 * j)
-                new = max(old, top)
-                factor = exp_f32(old - new)
-                total, new16 = zero_f32x16(), splat_f32x16(new)
-                for i in range(0, TILE, 16):
-                    p = exp_f32x16(load_f32x16(s + 4 * i) - new16)
-                    store_f32x16(s + 4 * i, p)
-                    total = total + p
-                store_f32(state + 8 * j, new)
-                sum_now = load_f32(state + 8 * j + 4) * factor + horizontal_sum(total)
-                store_f32(state + 8 * j + 4, sum_now)
-                add_values(acc + 4 * wv * j, factor, s, v_tile, wv, n)
+                        m_row += 2 * first
+                        slope = load_f32(slopes + 4 * h)
+                    fb = weigh(s + 4 * TILE * (i - j), state + 8 * i, n, m_row, slope, softcap)
+                    if i == j:
+                        fa = fb
+                if j1 == j:
+                    for i in range(0, TILE, 16):
+                        store_f32x16(s + 4 * (TILE + i), load_f32x16(s + 4 * i))
+                acc_a, acc_b = acc + 4 * wv * j, acc + 4 * wv * j1
+                add_values(acc_a, acc_b, fa, fb, s, v_tile, wv, n)
 
         for j in range(n_q):
             t, h = (j0 + j) // group, hk * group + (j0 + j) % group
@@ -257,7 +341,9 @@ def flash_attn(rec: Any, ith: Any, nth: Any) -> None:
                 sink = load_f32(sinks + 4 * h) if sinks != 0 else ZERO
                 finish(out, a, m, total1, sink, sinks != 0, dv)
             else:
-                out = slot(rec, SHARED) + 4 * (wv + HEAD) * (((i3 * tokens + t) * heads + h) * chunks + c)
+                out = slot(rec, SHARED) + 4 * (wv + HEAD) * (
+                    ((i3 * tokens + t) * heads + h) * chunks + c
+                )
                 store_f32(out, m)
                 store_f32(out + 4, total1)
                 for i in range(0, wv, 16):

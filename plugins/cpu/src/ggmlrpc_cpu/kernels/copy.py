@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ggmlrpc_cpu.compile import kernel
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.kernels.access import (
     address,
     arg,
@@ -40,7 +40,7 @@ from ggmlrpc_cpu.simd import (
 )
 
 
-@njit
+@inline
 def gather(d: Any, d_step: Any, a: Any, a_step: Any, n: Any, size: Any) -> None:
     """Copy n elements of `size` bytes with steps in bytes."""
     if d_step == size and a_step == size:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ggmlrpc_cpu.compile import kernel
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.kernels.access import (
     address,
     chunk_size,
@@ -45,9 +45,9 @@ COLUMNS = 4096
 
 
 def _make_binary(name: str, vectors: Callable[..., Any]) -> None:
-    apply = njit(error_model="numpy")(vectors)
+    apply = inline(vectors)
 
-    @njit
+    @inline
     def span(d: Any, a: Any, b: Any, n: Any) -> None:
         for i in range(0, n - 15, 16):
             store_f32x16(d + 4 * i, apply(load_f32x16(a + 4 * i), load_f32x16(b + 4 * i)))
@@ -56,7 +56,7 @@ def _make_binary(name: str, vectors: Callable[..., Any]) -> None:
             y = apply(load_first_f32x16(a + 4 * i, n - i), load_first_f32x16(b + 4 * i, n - i))
             store_first_f32x16(d + 4 * i, y, n - i)
 
-    @njit
+    @inline
     def span_one(d: Any, a: Any, value: Any, n: Any) -> None:
         b = splat_f32x16(value)
         for i in range(0, n - 15, 16):
@@ -121,23 +121,23 @@ def _make_unary(name: str, apply: Any) -> None:
             first = take(rec, chunk)
 
 
-@njit
+@inline
 def _scale(x: Any, rec: Any) -> Any:
     return x * param_f32(rec, 0) + param_f32(rec, 1)
 
 
-@njit
+@inline
 def _clamp(x: Any, rec: Any) -> Any:
     low, high = splat_f32x16(param_f32(rec, 0)), splat_f32x16(param_f32(rec, 1))
     return maximum(minimum(x, high), low)
 
 
-@njit
+@inline
 def _sqr(x: Any, rec: Any) -> Any:
     return x * x
 
 
-@njit
+@inline
 def _sqrt(x: Any, rec: Any) -> Any:
     return sqrt(x)
 
@@ -178,17 +178,17 @@ def _make_glu(name: str, apply: Any) -> None:
             first = take(rec, chunk)
 
 
-@njit
+@inline
 def _reglu(g: Any, u: Any, rec: Any) -> Any:
     return relu(g, rec) * u
 
 
-@njit
+@inline
 def _swiglu(g: Any, u: Any, rec: Any) -> Any:
     return silu(g, rec) * u
 
 
-@njit
+@inline
 def _swiglu_oai(g: Any, u: Any, rec: Any) -> Any:
     limit = splat_f32x16(param_f32(rec, 3))
     g = minimum(g, limit)
@@ -196,7 +196,7 @@ def _swiglu_oai(g: Any, u: Any, rec: Any) -> Any:
     return g * sigmoid_f32x16(g * param_f32(rec, 2)) * (u + np.float32(1))
 
 
-@njit
+@inline
 def _swiglu_clamp(g: Any, u: Any, rec: Any) -> Any:
     limit = splat_f32x16(param_f32(rec, 3))
     u = maximum(minimum(u, limit), splat_f32x16(-param_f32(rec, 3)))
@@ -204,7 +204,7 @@ def _swiglu_clamp(g: Any, u: Any, rec: Any) -> Any:
 
 
 def _times(function: Any) -> Any:
-    @njit
+    @inline
     def apply(g: Any, u: Any, rec: Any) -> Any:
         return function(g, rec) * u
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ggmlrpc_cpu.compile import kernel
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.simd import (
     absolute,
     bf16_bits,
@@ -61,7 +61,7 @@ def bf16(src: Any, dst: Any, n: Any) -> None:
         store_u16(dst + 2 * i, np.uint16(bf16_bits(load_f32(src + 4 * i))))
 
 
-@njit
+@inline
 def round_away(x: Any) -> Any:
     """Nearest integer, halves away from zero, as f32."""
     t = trunc(x)
@@ -82,7 +82,7 @@ def q8_0(src: Any, dst: Any, n: Any) -> None:
         store_i8x16(out + 18, to_i8x16(to_i32x16(round_away(y * inverse))))
 
 
-@njit(error_model="numpy")
+@inline
 def _extreme(src: Any) -> Any:
     """The value of greatest size of 32, the first of equals; 0 for -0."""
     found, size = ZERO, ZERO
@@ -93,7 +93,7 @@ def _extreme(src: Any) -> Any:
     return found
 
 
-@njit(error_model="numpy")
+@inline
 def _limits(src: Any) -> Any:
     """The least and the greatest value of 32."""
     low = high = load_f32(src)
@@ -103,7 +103,7 @@ def _limits(src: Any) -> Any:
     return low, high
 
 
-@njit(error_model="numpy")
+@inline
 def _symmetric(src: Any, dst: Any, n: Any, zero: Any) -> None:
     """Q4_0 (zero = 8) and Q5_0 (zero = 16): f16 d, [u32 fifth bits,] nibbles."""
     head = 2 if zero == 8 else 6
@@ -122,7 +122,7 @@ def _symmetric(src: Any, dst: Any, n: Any, zero: Any) -> None:
             store_u32(out + 2, np.uint32(bits))
 
 
-@njit(error_model="numpy")
+@inline
 def _affine(src: Any, dst: Any, n: Any, top: Any) -> None:
     """Q4_1 (top = 15) and Q5_1 (top = 31): f16 d, f16 m, [u32 fifth bits,] nibbles."""
     head = 4 if top == 15 else 8

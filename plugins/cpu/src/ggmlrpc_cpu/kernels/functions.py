@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.kernels.access import param_f32
 from ggmlrpc_cpu.simd import (
     absolute,
@@ -33,85 +33,85 @@ SQRT_2_OVER_PI, GELU_CUBE = np.float32(0.79788456080286535588), np.float32(0.044
 SQRT_HALF, GELU_QUICK_SCALE = np.float32(0.70710678118654752440), np.float32(1.702)
 
 
-@njit
+@inline
 def abs_(x: Any, rec: Any) -> Any:
     return absolute(x)
 
 
-@njit
+@inline
 def sgn(x: Any, rec: Any) -> Any:
     one, zero = splat_f32x16(ONE), zero_f32x16()
     return select_less(zero, x, one, select_less(x, zero, splat_f32x16(-ONE), zero))
 
 
-@njit
+@inline
 def neg(x: Any, rec: Any) -> Any:
     return x * -ONE
 
 
-@njit
+@inline
 def step(x: Any, rec: Any) -> Any:
     return select_less(zero_f32x16(), x, splat_f32x16(ONE), zero_f32x16())
 
 
-@njit
+@inline
 def tanh(x: Any, rec: Any) -> Any:
     return tanh_f32x16(x)
 
 
-@njit
+@inline
 def elu(x: Any, rec: Any) -> Any:
     return select_less(zero_f32x16(), x, x, expm1_f32x16(x))
 
 
-@njit
+@inline
 def relu(x: Any, rec: Any) -> Any:
     return select_less(zero_f32x16(), x, x, select_nan(x, x, zero_f32x16()))
 
 
-@njit
+@inline
 def sigmoid(x: Any, rec: Any) -> Any:
     return sigmoid_f32x16(x)
 
 
-@njit
+@inline
 def gelu(x: Any, rec: Any) -> Any:
     inner = x * SQRT_2_OVER_PI * (x * x * GELU_CUBE + ONE)
     return x * HALF * (tanh_f32x16(inner) + ONE)
 
 
-@njit
+@inline
 def gelu_quick(x: Any, rec: Any) -> Any:
     return x * sigmoid_f32x16(x * GELU_QUICK_SCALE)
 
 
-@njit
+@inline
 def silu(x: Any, rec: Any) -> Any:
     return x / (exp_f32x16(x * -ONE) + ONE)
 
 
-@njit
+@inline
 def hardswish(x: Any, rec: Any) -> Any:
     return x * hardsigmoid(x, rec)
 
 
-@njit
+@inline
 def hardsigmoid(x: Any, rec: Any) -> Any:
     y = (x + np.float32(3)) / np.float32(6)
     return select_nan(x, x, minimum(splat_f32x16(ONE), maximum(zero_f32x16(), y)))
 
 
-@njit
+@inline
 def exp(x: Any, rec: Any) -> Any:
     return exp_f32x16(x)
 
 
-@njit
+@inline
 def expm1(x: Any, rec: Any) -> Any:
     return expm1_f32x16(x)
 
 
-@njit
+@inline
 def softplus(x: Any, rec: Any) -> Any:
     """log(1 + e^x); x above 20. For small e^x the sum loses digits, so log1p is corrected by them."""
     e = exp_f32x16(minimum(x, splat_f32x16(np.float32(20))))
@@ -120,12 +120,12 @@ def softplus(x: Any, rec: Any) -> Any:
     return select_nan(x, x, select_less(splat_f32x16(np.float32(20)), x, x, y))
 
 
-@njit
+@inline
 def gelu_erf(x: Any, rec: Any) -> Any:
     return x * HALF * (erf_f32x16(x * SQRT_HALF) + ONE)
 
 
-@njit
+@inline
 def xielu(x: Any, rec: Any) -> Any:
     a_n, a_p = param_f32(rec, 1), param_f32(rec, 2)
     beta, eps = param_f32(rec, 3), param_f32(rec, 4)
@@ -134,17 +134,17 @@ def xielu(x: Any, rec: Any) -> Any:
     return select_less(zero_f32x16(), x, above, below)
 
 
-@njit
+@inline
 def floor_(x: Any, rec: Any) -> Any:
     return floor(x)
 
 
-@njit
+@inline
 def ceil_(x: Any, rec: Any) -> Any:
     return ceil(x)
 
 
-@njit
+@inline
 def round_(x: Any, rec: Any) -> Any:
     """To the nearest, halves away from zero."""
     t = trunc(x)
@@ -152,7 +152,7 @@ def round_(x: Any, rec: Any) -> Any:
     return copysign(t + copysign(away, x), x)
 
 
-@njit
+@inline
 def trunc_(x: Any, rec: Any) -> Any:
     return trunc(x)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ggmlrpc_cpu.compile import kernel
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.kernels.access import (
     address,
     arg,
@@ -42,7 +42,7 @@ from ggmlrpc_cpu.simd import (
 )
 
 
-@njit(error_model="numpy")
+@inline
 def sum_of_squares(a: Any, shift: Any, n: Any) -> Any:
     """Sum of (x - shift)^2, products in f32, sum in f64."""
     total, minus = zero_f64x16(), splat_f32x16(shift)
@@ -56,7 +56,7 @@ def sum_of_squares(a: Any, shift: Any, n: Any) -> Any:
     return result
 
 
-@njit(error_model="numpy")
+@inline
 def row_sum(a: Any, n: Any) -> Any:
     """Sum in f64."""
     total = zero_f64x16()
@@ -68,7 +68,7 @@ def row_sum(a: Any, n: Any) -> Any:
     return result
 
 
-@njit(error_model="numpy")
+@inline
 def shifted_scaled(d: Any, a: Any, shift: Any, scale: Any, n: Any) -> None:
     """d = (a - shift) * scale."""
     minus, factor = splat_f32x16(shift), splat_f32x16(scale)
@@ -156,12 +156,12 @@ def sum_rows(rec: Any, ith: Any, nth: Any) -> None:
 LOWEST = np.finfo(np.float32).min
 
 
-@njit(error_model="numpy")
+@inline
 def _mask_at(mask: Any, half: Any, i: Any) -> Any:
     return load_f16(mask + 2 * i) if half else load_f32(mask + 4 * i)
 
 
-@njit(error_model="numpy")
+@inline
 def _mask16(mask: Any, half: Any, i: Any) -> Any:
     if half:
         return to_f32x16(load_f16x16(mask + 2 * i))

@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ggmlrpc_cpu.compile import kernel
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.kernels.access import address, arg, chunk_size, n_rows, nb, ne, row, slot, take
 from ggmlrpc_cpu.record import SHARED
 from ggmlrpc_cpu.simd import (
@@ -58,7 +58,7 @@ def rope_angles(rec: Any, ith: Any, nth: Any) -> None:
         first = take(rec, chunk)
 
 
-@njit(error_model="numpy")
+@inline
 def turn_halves(d: Any, a: Any, cos: Any, pairs: Any) -> None:
     """Turn elements i and i + pairs."""
     sin = cos + 4 * pairs
@@ -70,7 +70,7 @@ def turn_halves(d: Any, a: Any, cos: Any, pairs: Any) -> None:
         store_first_f32x16(d + 4 * (pairs + i), x * s + y * c, n)
 
 
-@njit(error_model="numpy")
+@inline
 def turn_neighbours(d: Any, a: Any, cos: Any, pairs: Any) -> None:
     """Turn elements 2i and 2i + 1."""
     sin = cos + 4 * pairs

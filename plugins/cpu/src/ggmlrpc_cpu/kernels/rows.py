@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
 from ggmlrpc_cpu.compile import kernel
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.kernels.access import (
     address,
     arg,
@@ -22,7 +21,7 @@ from ggmlrpc_cpu.kernels.access import (
 from ggmlrpc_cpu.simd import call3, copy_bytes, load_i32, load_i64
 
 
-@njit
+@inline
 def id_at(rec: Any, k: Any, i0: Any, i1: Any, i2: Any, wide: Any) -> Any:
     """An id of tensor k, I64 when `wide`, else I32."""
     at = address(rec, k) + i0 * nb(rec, k, 0) + i1 * nb(rec, k, 1) + i2 * nb(rec, k, 2)

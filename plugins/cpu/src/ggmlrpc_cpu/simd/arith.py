@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.simd.lanes import select_less, select_nan
 from ggmlrpc_cpu.simd.memory import bits_of_f32
 from ggmlrpc_cpu.simd.types import (
@@ -111,7 +112,7 @@ LN2_HIGH, LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 EXP_MIN, EXP_MAX = np.float32(-104.0), np.float32(89.0)
 
 
-@njit
+@inline
 def exp_f32x16(x: Any) -> Any:
     """e^x for 16 lanes; at most 2 units in the last place; 0 below -104, inf above 89, NaN stays."""
     y = minimum(maximum(x, splat_f32x16(EXP_MIN)), splat_f32x16(EXP_MAX))
@@ -133,7 +134,7 @@ def exp_f32x16(x: Any) -> Any:
     return select_nan(x, x, p * first * second)
 
 
-@njit
+@inline
 def exp_f32(x: Any) -> Any:
     """e^x of one f32, the bits of exp_f32x16."""
     y = min(max(x, EXP_MIN), EXP_MAX)
@@ -148,7 +149,7 @@ def _first(typingctx: Any, x: Any) -> Any:
     )
 
 
-@njit
+@inline
 def expm1_f32x16(x: Any) -> Any:
     """e^x - 1 with small errors near 0 too."""
     # below 0.35 in magnitude: the Taylor series to x^8, relative error below 1e-7
@@ -160,7 +161,7 @@ def expm1_f32x16(x: Any) -> Any:
     )
 
 
-@njit
+@inline
 def tanh_f32x16(x: Any) -> Any:
     """tanh from expm1: t / (t + 2) with t = e^(2|x|) - 1."""
     a = minimum(absolute(x), splat_f32x16(np.float32(20)))
@@ -168,19 +169,19 @@ def tanh_f32x16(x: Any) -> Any:
     return select_nan(x, x, copysign(t / (t + np.float32(2)), x))
 
 
-@njit
+@inline
 def sigmoid_f32x16(x: Any) -> Any:
     """1 / (1 + e^-x)."""
     return np.float32(1) / (exp_f32x16(x * np.float32(-1)) + np.float32(1))
 
 
-@njit
+@inline
 def bf16_to_f32x16(x: Any) -> Any:
     """16 bf16 (as u16) to f32."""
     return as_f32x16(to_u32x16(x) << 16)
 
 
-@njit
+@inline
 def f32x16_to_bf16(x: Any) -> Any:
     """f32 to bf16 (as u16), nearest even; NaN becomes a quiet NaN."""
     bits = as_u32x16(x)
@@ -188,7 +189,7 @@ def f32x16_to_bf16(x: Any) -> Any:
     return to_u16x16(select_nan(x, (bits >> 16) | 64, rounded))
 
 
-@njit
+@inline
 def bf16_bits(x: Any) -> Any:
     """The same for one f32."""
     bits = np.int64(bits_of_f32(x))
@@ -197,7 +198,7 @@ def bf16_bits(x: Any) -> Any:
     return (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
 
 
-@njit
+@inline
 def log_f32x16(x: Any) -> Any:
     """Natural logarithm of positive normal numbers; at most 2 units in the last place."""
     bits = as_i32x16(x)
@@ -223,7 +224,7 @@ def log_f32x16(x: Any) -> Any:
     return fma(n, splat_f32x16(LN2_HIGH), m + y)
 
 
-@njit
+@inline
 def erf_f32x16(x: Any) -> Any:
     """Error function; absolute error below 2e-7 (Abramowitz and Stegun 7.1.26)."""
     a = absolute(x)

@@ -10,7 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ggmlrpc_cpu.simd.types import ELEMENTS, F64, I32, SCALARS, Vec
+from ggmlrpc_cpu.simd.types import F32x16, I32x16, ELEMENTS, F64, I32, SCALARS, Vec
 
 
 def shuffle_value(
@@ -229,3 +229,37 @@ def widened_sum(typingctx: Any, x: Any) -> Any:
         return b.extract_element(value, ir.Constant(I32, 0))
 
     return types.float64(x), codegen
+
+
+@intrinsic
+def lane_numbers(typingctx: Any) -> Any:
+    """0 to 15 as i32."""
+    return I32x16(), lambda c, b, s, a: ir.Constant(I32x16.ir, list(range(16)))
+
+
+@intrinsic
+def sums_of_16(typingctx: Any, vectors: Any) -> Any:
+    """The sums of 16 vectors (a tuple) of 16 f32: lane i is the sum of vector i. Fixed order of additions."""
+
+    def codegen(c: Any, b: ir.IRBuilder, s: Any, a: Any) -> ir.Value:
+        parts = [b.extract_value(a[0], i) for i in range(16)]
+        # Inside groups of four lanes first: two steps leave four vectors' sums in each group.
+        singles = [g + i for g in range(0, 16, 4) for i in (0, 16, 1, 17)]
+        doubles = [g + i for g in range(0, 16, 4) for i in (0, 1, 16, 17)]
+        for lanes in (singles, doubles):
+            rests = [lane + 2 for lane in lanes]
+            parts = [
+                b.fadd(shuffle_value(b, x, y, lanes), shuffle_value(b, x, y, rests))
+                for x, y in zip(parts[::2], parts[1::2])
+            ]
+        # Then whole groups: even ones and odd ones of two vectors are added.
+        even = [g + i for g in (0, 8, 16, 24) for i in range(4)]
+        odd = [lane + 4 for lane in even]
+        for _ in range(2):
+            parts = [
+                b.fadd(shuffle_value(b, x, y, even), shuffle_value(b, x, y, odd))
+                for x, y in zip(parts[::2], parts[1::2])
+            ]
+        return parts[0]
+
+    return F32x16(vectors), codegen
