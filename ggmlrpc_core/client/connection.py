@@ -48,6 +48,7 @@ class ClientConnection:
         endpoint: where the server is.
         dialect: what is spoken.
         server_version: as announced in HELLO.
+        lock: held during each exchange; whoever needs several in a row takes it first.
     """
 
     def __init__(self, sock: socket.socket, endpoint: Endpoint, *, engine: Connection) -> None:
@@ -55,7 +56,7 @@ class ClientConnection:
         self.server_version: ProtocolVersion | None = None
         self._sock = sock
         self._engine = engine
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._lost: GgmlRpcError | None = None
         self._unanswered: deque[str] = deque(maxlen=_REMEMBERED)
 
@@ -86,7 +87,7 @@ class ClientConnection:
             LocalProtocolError: the fields do not fit the command; nothing was sent.
             UnsupportedOp: the dialect has no number for an op or type in them; nothing was sent.
         """
-        with self._lock, self._whole(command):
+        with self.lock, self._whole(command):
             self._send(command, body, fields)
             wire = self.dialect.by_name[command]
             if wire.reply is None:
@@ -103,7 +104,7 @@ class ClientConnection:
         Raises:
             As call. On ConnectionLost the memory may hold a part.
         """
-        with self._lock, self._whole(command):
+        with self.lock, self._whole(command):
             self._send(command, None, {"size": len(into), **fields})
             self._wait(command)
             at = self._engine.take_body(into)

@@ -184,7 +184,8 @@ class RemoteDevice:
     def compute(self, graph: Graph) -> None:
         """Run a graph; results are in its buffers when the next command that is answered returns.
 
-        The graph that the server ran last on this device is not sent again.
+        The graph that the server ran last on this device is not sent again: a graph must not be changed after it was
+        made.
 
         Raises:
             UnsupportedOp: the server's protocol has no such op. Nothing was sent.
@@ -192,15 +193,18 @@ class RemoteDevice:
             ConnectionLost: as ClientConnection.call; a refused graph shows as a closed connection, here or at the next
                 command.
         """
-        if self.server._stored.get(self.index) is graph and self._can_recompute:
-            self.recompute()
-            return
-        nodes, tensors = graph_message(graph, self.connection.dialect, self._place)
-        self.server._stored.pop(self.index, None)
-        answer = self._ask("GRAPH_COMPUTE", nodes=nodes, tensors=tensors)
-        if answer.get("result", 0) != 0:
-            raise DeviceError("GRAPH_COMPUTE", "result", answer["result"], "0", context=self.name)
-        self.server._stored[self.index] = graph
+        with self.connection.lock:  # no other graph may come between the look and the command
+            if self.server._stored.get(self.index) is graph and self._can_recompute:
+                self._ask("GRAPH_RECOMPUTE")
+                return
+            nodes, tensors = graph_message(graph, self.connection.dialect, self._place)
+            self.server._stored.pop(self.index, None)
+            answer = self._ask("GRAPH_COMPUTE", nodes=nodes, tensors=tensors)
+            if answer.get("result", 0) != 0:
+                raise DeviceError(
+                    "GRAPH_COMPUTE", "result", answer["result"], "0", context=self.name
+                )
+            self.server._stored[self.index] = graph
 
     def recompute(self) -> None:
         """Run the graph again that this device ran last.
@@ -208,11 +212,16 @@ class RemoteDevice:
         Raises:
             LocalProtocolError: there is none; freeing a buffer drops it.
         """
-        if self.index not in self.server._stored or not self._can_recompute:
-            raise LocalProtocolError(
-                "GRAPH_RECOMPUTE", "stored graph", None, "one that was computed", context=self.name
-            )
-        self._ask("GRAPH_RECOMPUTE")
+        with self.connection.lock:
+            if self.index not in self.server._stored or not self._can_recompute:
+                raise LocalProtocolError(
+                    "GRAPH_RECOMPUTE",
+                    "stored graph",
+                    None,
+                    "one that was computed",
+                    context=self.name,
+                )
+            self._ask("GRAPH_RECOMPUTE")
 
     def synchronize(self) -> None:
         """Wait for everything sent so far; the server works in order, so any answer will do."""
@@ -373,12 +382,13 @@ class RemoteBuffer:
 
     def free(self) -> None:
         """Give the memory back; the server forgets its stored graphs. Calling it twice is fine."""
-        if self.freed:
-            return
-        self.freed = True
-        self.device.server._stored.clear()
-        if not self.device.connection.closed:
-            self._call("FREE_BUFFER", remote_ptr=self.remote_ptr)
+        with self.device.connection.lock:
+            if self.freed:
+                return
+            self.freed = True
+            self.device.server._stored.clear()
+            if not self.device.connection.closed:
+                self._call("FREE_BUFFER", remote_ptr=self.remote_ptr)
 
     def __enter__(self) -> RemoteBuffer:
         return self

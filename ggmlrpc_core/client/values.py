@@ -43,7 +43,7 @@ def to_bytes(tensor: Tensor, values: Any) -> memoryview:
         else:
             raw = quants.from_f32(np, array.astype(np.float32).reshape(tensor.shape), tensor.type)
     flat = np.ascontiguousarray(raw).reshape(-1)
-    return memoryview(flat.view(np.uint8)) if flat.size else memoryview(b"")
+    return flat.view(np.uint8).data if flat.size else memoryview(b"")
 
 
 def from_bytes(tensor: Tensor, data: np.ndarray) -> np.ndarray:

@@ -43,7 +43,8 @@ __all__ = [
 class Allocator(Protocol):
     """What `allocate` needs: a `Device`, or the client's `RemoteDevice`."""
 
-    alignment: int
+    @property
+    def alignment(self) -> int: ...
 
     def alloc(self, size: int) -> Any: ...
 

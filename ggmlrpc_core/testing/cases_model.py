@@ -65,10 +65,10 @@ def elementwise() -> Iterator[Case]:
         lambda b: b.add_id(b.rand("F32", 32, 2, 5), b.rand("F32", 32, 8), b.ids(8, 2, 5)),
         RESULT["F32"],
     )
-    for s, bias, inplace in ((2.5, 0.0, False), (-0.5, 1.5, False), (0.25, 0.0, True)):
+    for s, bias, same in ((2.5, 0.0, False), (-0.5, 1.5, False), (0.25, 0.0, True)):
         yield Case(
-            f"SCALE/F32 s={s} bias={bias} inplace={inplace}",
-            lambda b, s=s, bias=bias, i=inplace: b.scale(
+            f"SCALE/F32 s={s} bias={bias} inplace={same}",
+            lambda b, s=s, bias=bias, i=same: b.scale(
                 b.rand("F32", 33, 5), s, bias=bias, inplace=i
             ),
             RESULT["F32"],

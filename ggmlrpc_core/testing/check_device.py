@@ -16,6 +16,7 @@ import traceback
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -92,7 +93,7 @@ def check_device(
             _collect(report, failures, name, check)
         for case in all_cases().values() if cases is None else cases:
             report.n_cases += 1
-            _collect(report, failures, case.name, lambda case=case: _case(device, case, report))
+            _collect(report, failures, case.name, partial(_case, device, case, report))
     finally:
         _collect(report, failures, "close", device.close)
     if failures:
@@ -101,7 +102,7 @@ def check_device(
 
 
 def _collect(
-    report: DeviceReport, failures: list[str], name: str, check: Callable[[], None]
+    report: DeviceReport, failures: list[str], name: str, check: Callable[[], object]
 ) -> None:
     """Run one check; whatever it raises is a failure of the device."""
     report.n_checks += 1
@@ -134,20 +135,16 @@ class _Counting:
         return tensor.nbytes
 
 
-def _contract(device: Device) -> Iterator[tuple[str, Callable[[], None]]]:
+def _contract(device: Device) -> Iterator[tuple[str, Callable[[], object]]]:
     for check in (
         facts, memory_follows_allocations, fresh_memory_is_zero, absurd_size, empty_buffer,
         write_and_read, fill, copy_inside, copy_between, alloc_size, zero_nodes, empty_tensors,
         values_now, in_order, plan_of_a_freed_buffer, freed_buffers_are_let_go, two_graphs,
         node_without_compute_flag, should_stop, after_a_stop, bad_ids, synchronize_alone,
     ):  # fmt: skip
-        yield check.__name__, lambda check=check: check(device)
+        yield check.__name__, partial(check, device)
     for name in TWICE:
-        yield f"run twice {name}", lambda name=name: _ignore(run_twice(all_cases()[name], device))
-
-
-def _ignore(_: object) -> None:
-    """Drop a result."""
+        yield f"run twice {name}", partial(run_twice, all_cases()[name], device)
 
 
 def require(ok: bool, found: str) -> None:

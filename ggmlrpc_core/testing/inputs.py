@@ -76,13 +76,13 @@ class Case:
 
     Attributes:
         name: starts with the op, "MUL_MAT/Q4_0 k=256 m=16 n=1".
-        build: makes the graph; returns the outputs to compare.
+        build: makes the graph with an Inputs, its only argument; returns the outputs to compare.
         nmse: bound of the normalised mean square error of each output; 0 for equality.
         compare: "values" in order, or "sorted" within rows (TOP_K).
     """
 
     name: str
-    build: Callable[[Inputs], Tensor | Sequence[Tensor]]
+    build: Callable[..., Tensor | Sequence[Tensor]]
     nmse: float
     compare: Literal["values", "sorted"] = "values"
 

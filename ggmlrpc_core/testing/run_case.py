@@ -25,7 +25,7 @@ class CaseFailed(AssertionError):
 
 def write(buffer: Buffer, offset: int, data: bytes | np.ndarray) -> None:
     """Send bytes into a buffer as a session does: writable, fill it, commit, until done."""
-    source = memoryview(np.frombuffer(data, np.uint8))
+    source = np.frombuffer(data, np.uint8).data
     at = 0
     while at < len(source):
         target = buffer.writable(offset + at, len(source) - at)
