@@ -71,7 +71,7 @@ def _check_rope(c: Nodes) -> None:
     rule = "src[0].ne[2], or four times that in modes 8, 24 and 40"
     c.require(pos.ne[:, 0] == expected, "src[1].ne[0]", pos.ne[:, 0], rule)
     n_pairs = np.where(vision, n_dims, n_dims // 2)
-    ok = (factors.ne[:, 0] >= n_pairs) | ~factors.present
+    ok = (factors.ne[:, 0] >= n_pairs) & (factors.nelements > 0) | ~factors.present
     rule = "at least the number of pairs: n_dims / 2, or n_dims in mode 24"
     c.require(ok, "src[2].ne[0]", factors.ne[:, 0], rule)
 

@@ -118,9 +118,7 @@ def test_elements_of_a_result_do_not_overlap(bench, nb):
     assert bench.refusal(node) == f"GRAPH_COMPUTE: nb is {list(nb)}, {rule} [SQR 'y']"
 
 
-@pytest.mark.parametrize(
-    "nb", [(4, 32, 16, 64), (8, 4, 32, 64), (4, 100, 200, 0), (16, 8, 4, 999)]
-)
+@pytest.mark.parametrize("nb", [(4, 32, 16, 64), (8, 4, 32, 64), (4, 100, 200, 0), (16, 8, 4, 999)])
 def test_permuted_results_and_gaps_are_fine(bench, nb):
     node = bench.node("SQR", "F32", (4, 2, 2), bench.leaf("F32", 4, 2, 2))
     node.nb = nb
