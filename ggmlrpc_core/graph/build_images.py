@@ -96,6 +96,8 @@ class ImageOps(BuilderBase):
         ]
         ne = (*out, data.ne[2] if depthwise else kernel.ne[3], data.ne[3])
         op = "CONV_2D_DW" if depthwise else "CONV_2D"
+        filters, slot = (kernel.ne[3], 3) if depthwise else (kernel.ne[2], 2)
+        need(filters == data.ne[2], op, f"kernel.ne[{slot}]", filters, expected=str(data.ne[2]))
         nb = None
         size = data.type.type_size
         if depthwise and data.nb[2] == size and data.nb[0] > data.nb[2] and data.nb[1] > data.nb[0]:
@@ -225,5 +227,11 @@ class ImageOps(BuilderBase):
 
     def add_rel_pos(self, a: Tensor, pw: Tensor, ph: Tensor, *, inplace: bool = False) -> Tensor:
         """ADD_REL_POS: decomposed relative position bias."""
+        op = "ADD_REL_POS"
+        need(pw.ne == ph.ne, op, "ph.ne", list(ph.ne), expected=str(list(pw.ne)))
+        area = (pw.ne[0] * pw.ne[0], pw.ne[1] * pw.ne[2], pw.ne[3])
+        need(
+            area == a.ne[:3], op, "extents covered by pw", list(area), expected=str(list(a.ne[:3]))
+        )
         params = {0: int(inplace)}
         return self.like(a, "ADD_REL_POS", [a, pw, ph], params=params, inplace=inplace)
