@@ -35,7 +35,8 @@ def path(request, monkeypatch):
             pytest.skip("no AMX here")
     else:
         monkeypatch.setattr(mul_mat, "amx_works", lambda: False)
-    monkeypatch.setattr(mul_mat, "FEW", 1 << 30 if name == "dot" else 0)
+    for limit in ("FEW", "FEW_WITH_AMX"):
+        monkeypatch.setattr(mul_mat, limit, 1 << 30 if name == "dot" else 0)
     return name
 
 

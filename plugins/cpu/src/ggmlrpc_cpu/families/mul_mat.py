@@ -30,8 +30,8 @@ TILES = (*PLAIN, *CODES, "Q1_0", "Q2_0", "TQ1_0", "TQ2_0", "NVFP4", "IQ2_XXS", "
          "IQ3_S", "IQ1_S", "IQ1_M")  # fmt: skip
 """Types that can be dequantized by tiles: all that MUL_MAT takes."""
 
-FEW = 4
-"""Columns up to which weights are multiplied block by block."""
+FEW, FEW_WITH_AMX = 16, 6
+"""Columns up to which weights are multiplied block by block: beyond, dequantizing them costs less."""
 CHUNK_BYTES = 64 << 10
 """Bytes of weights that a thread takes at once."""
 TILE_BYTES = 256 << 10
@@ -59,6 +59,13 @@ def _takes(node: Tensor, weights: Tensor, values: Tensor) -> bool:
         and weights.nb[0] == weights.type.type_size
         and values.nb[0] == values.type.type_size
     )
+
+
+def _few(weights: Tensor) -> int:
+    """How many columns are few for these weights."""
+    if weights.type.name not in PLAIN and weights.type.name not in CODES:
+        return 0
+    return FEW if weights.type.name == "F32" or not amx_works() else FEW_WITH_AMX
 
 
 def _q8_stride(n: int, per_sum: int) -> int:
@@ -189,7 +196,7 @@ class _Maker:
         )
         tiles = self.n_columns // 16 + self.n_groups
         steps = self._with_columns(
-            f"{self.node.op}:bf16", self.n_groups, stride * tiles, (stride, parts), step
+            f"{self.node.op}:bf16", w.ne[2:], stride * tiles, (stride, parts), step
         )
         steps[-2].scratch = 2048 * threads
         return steps
@@ -204,7 +211,7 @@ def mul_mat(node: Tensor, context: Context) -> list[Step] | None:
     n_groups = weights.ne[2] * weights.ne[3]
     n_columns = values.ne[1] * values.ne[2] * values.ne[3]
     make = _Maker(node, n_columns, n_groups, context)
-    few = n_columns // n_groups <= FEW and weights.type.name in (*PLAIN, *CODES)
+    few = n_columns // n_groups <= _few(weights)
     return make.few() if few else make.many()
 
 
@@ -223,5 +230,5 @@ def mul_mat_id(node: Tensor, context: Context) -> list[Step] | None:
         return None
     n_columns = ids.ne[0] * ids.ne[1]
     make = _Maker(node, n_columns, min(weights.ne[2], n_columns), context)
-    few = n_columns <= FEW * weights.ne[2] and weights.type.name in (*PLAIN, *CODES)
+    few = n_columns <= _few(weights) * weights.ne[2]
     return make.few() if few else make.many()
