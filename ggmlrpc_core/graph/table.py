@@ -91,9 +91,14 @@ class Columns:
 
     def _take(self, column: np.ndarray) -> np.ndarray:
         taken = column.take(self.rows, axis=0)
-        if not self.present.all():
+        if not self.everywhere:
             taken[~self.present] = 0
         return taken
+
+    @cached_property
+    def everywhere(self) -> bool:
+        """Whether no row is absent."""
+        return bool(self.present.all())
 
     @cached_property
     def ne(self) -> np.ndarray:

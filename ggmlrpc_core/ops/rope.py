@@ -18,7 +18,6 @@ from ggmlrpc_core.ops.rules import same_shape
 from ggmlrpc_core.ops.values import constant, floats, wide
 
 NORMAL, NEOX, MROPE, VISION, IMROPE = 0, 2, 8, 24, 40
-MODES = (NORMAL, NEOX, MROPE, VISION, IMROPE)
 AXES_BIT = 8
 """Set in modes with four positions for each token."""
 
@@ -49,31 +48,43 @@ def _check_rope(c: Nodes) -> None:
     same_shape(c)
     a, pos, factors = c.src(0), c.src(1), c.src(2)
     n_dims, mode, n_offs = c.i32(1), c.i32(2), c.i32(15)
-    c.require(np.isin(mode, MODES), "mode", mode, "one of 0, 2, 8, 24, 40")
+    known = (
+        (mode == NORMAL) | (mode == NEOX) | (mode == MROPE) | (mode == VISION) | (mode == IMROPE)
+    )
+    c.require(known, "mode", mode, "one of 0, 2, 8, 24, 40")
     c.require(a.ne[:, 0] % 2 == 0, "src[0].ne[0]", a.ne[:, 0], "even")
     ok = (n_dims > 0) & (n_dims % 2 == 0) & (n_dims <= a.ne[:, 0])
     c.require(ok, "n_dims", n_dims, "even, above 0 and at most src[0].ne[0]")
     ok = (n_offs >= 0) & (n_offs % 2 == 0) & (n_offs + n_dims <= a.ne[:, 0])
     c.require(ok, "n_offs", n_offs, "even, at least 0 and at most src[0].ne[0] - n_dims")
     vision = mode == VISION
-    c.require(~vision | (n_dims * 2 == a.ne[:, 0]), "n_dims", n_dims, "src[0].ne[0] / 2 in mode 24")
-    c.require(~vision | (n_offs == 0), "n_offs", n_offs, "0 in mode 24")
-
+    n_pairs = np.where(vision, n_dims, n_dims // 2)
     four_axes = mode & AXES_BIT != 0
-    sections = np.stack([c.i32(slot) for slot in (11, 12, 13, 14)], axis=1)
-    total = sections.sum(axis=1)
-    ok = (sections >= 0).all(axis=1) & (sections[:, :3].sum(axis=1) > 0) & (total <= a.ne[:, 0])
-    rule = "at least 0, one of the first three above 0, the sum at most src[0].ne[0]"
-    c.require(ok | ~four_axes, "sections", sections, rule)
-
-    expected = np.where(four_axes, 4, 1) * a.ne[:, 2]
+    if four_axes.any():
+        _check_four_axes(c, four_axes, vision)
     c.require((pos.ne[:, 1:] == 1).all(axis=1), "src[1].ne", pos.ne, "a vector")
+    expected = np.where(four_axes, 4, 1) * a.ne[:, 2]
     rule = "src[0].ne[2], or four times that in modes 8, 24 and 40"
     c.require(pos.ne[:, 0] == expected, "src[1].ne[0]", pos.ne[:, 0], rule)
-    n_pairs = np.where(vision, n_dims, n_dims // 2)
-    ok = (factors.ne[:, 0] >= n_pairs) & (factors.nelements > 0) | ~factors.present
-    rule = "at least the number of pairs: n_dims / 2, or n_dims in mode 24"
-    c.require(ok, "src[2].ne[0]", factors.ne[:, 0], rule)
+    if factors.present.any():
+        ok = (factors.ne[:, 0] >= n_pairs) & (factors.nelements > 0) | ~factors.present
+        rule = "at least the number of pairs: n_dims / 2, or n_dims in mode 24"
+        c.require(ok, "src[2].ne[0]", factors.ne[:, 0], rule)
+
+
+def _check_four_axes(c: Nodes, four_axes: np.ndarray, vision: np.ndarray) -> None:
+    """What modes with four position axes ask beyond the others."""
+    n_dims, n_offs, ne0 = c.i32(1), c.i32(15), c.src(0).ne[:, 0]
+    c.require(~vision | (n_dims * 2 == ne0), "n_dims", n_dims, "src[0].ne[0] / 2 in mode 24")
+    c.require(~vision | (n_offs == 0), "n_offs", n_offs, "0 in mode 24")
+    sections = np.stack([c.i32(slot) for slot in (11, 12, 13, 14)], axis=1)
+    ok = (
+        (sections >= 0).all(axis=1)
+        & (sections[:, :3].sum(axis=1) > 0)
+        & (sections.sum(axis=1) <= ne0)
+    )
+    rule = "at least 0, one of the first three above 0, the sum at most src[0].ne[0]"
+    c.require(ok | ~four_axes, "sections", sections, rule)
 
 
 @lru_cache(maxsize=64)

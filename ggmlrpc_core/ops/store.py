@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ggmlrpc_core.graph.tensor import Tensor
 from ggmlrpc_core.ops.declare import RowUpdate, Updates
 from ggmlrpc_core.ops.values import encode, raw_shape
@@ -36,4 +38,8 @@ def store(xp: Any, node: Tensor, value: Any, view: Callable[[Tensor], Any]) -> N
     else:
         raw = encode(xp, value, node.type)
         assert tuple(raw.shape) == raw_shape(node), f"{node.op} returned shape {raw.shape}"
-        view(node)[...] = raw
+        target = view(node)
+        # NumPy reads everything before it writes where the two overlap; a device copies in no order.
+        if xp is not np and hasattr(xp, "may_share_memory") and xp.may_share_memory(raw, target):
+            raw = raw.copy()
+        target[...] = raw

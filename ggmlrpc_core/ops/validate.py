@@ -68,12 +68,11 @@ def _check_op(op: Op, c: Nodes, layout_ok: np.ndarray | None) -> None:
     """Sources, types and strides of all nodes of one op, then its own rule; layout_ok None when all are."""
     for slot, source in enumerate(op.sources):
         s = c.src(slot)
-        everywhere = s.present.all()
-        if not everywhere and not source.optional:
+        if not s.everywhere and not source.optional:
             nothing = np.full(len(c.rows), "absent", object)
             c.require(s.present, f"src[{slot}]", nothing, f"a tensor ({source.name})")
         ok = _mask(source.types)[s.type]
-        if not everywhere:
+        if not s.everywhere:
             ok |= ~s.present
         if not ok.all():
             c.require(ok, f"src[{slot}].type", TYPE_NAME[s.type], _one_of(source.types))

@@ -14,7 +14,7 @@ from ggmlrpc_core.errors import BadGraph, OutOfBounds
 from ggmlrpc_core.ggml.types import TYPES
 from ggmlrpc_core.graph.tensor import contiguous_nb
 from ggmlrpc_core.graph.views import raw_view
-from ggmlrpc_core.ops import OPS, run_node
+from ggmlrpc_core.ops import OPS, compute, run_node
 
 F32, F16, I32 = "F32", "F16", "I32"
 ROPE_PARAMS = {1: 4, 2: 8, 4: 64, 5: 1e4, 6: 1.0, 8: 1.0, 9: 32.0, 10: 1.0, 11: 2, 12: 1, 13: 1}
@@ -144,6 +144,17 @@ def test_good_nodes_run(bench, name):
     node = make(bench, name, GOOD[name])
     bench.run(node)
     assert intact(node)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_functions_only_read_their_sources(bench, name):
+    def read_only(tensor):
+        array = raw_view(tensor, tensor.buffer)
+        array.flags.writeable = False
+        return array
+
+    node = make(bench, name, GOOD[name])
+    compute(np, node, read_only)
 
 
 @pytest.mark.parametrize("name", GOOD)

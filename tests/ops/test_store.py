@@ -56,3 +56,24 @@ def test_updates_reach_sources_and_the_node(bench):
 def test_a_wrong_shape_is_a_fault_of_the_op(bench):
     with pytest.raises(AssertionError, match=r"^ADD returned shape \(1, 1, 1, 3\)$"):
         store(np, bench.node("ADD", "F32", (2,)), np.zeros((1, 1, 1, 3)), view)
+
+
+def test_a_device_gets_a_copy_where_source_and_target_overlap(bench):
+    copied = []
+
+    class Array(np.ndarray):
+        def copy(self):
+            copied.append(self.shape)
+            return super().copy()
+
+    class Library:
+        uint8, uint16 = np.uint8, np.uint16
+        float32 = np.float32
+        may_share_memory = staticmethod(np.may_share_memory)
+
+    a = bench.leaf("F32", 4)
+    node = bench.node("CPY", "F32", (4,), a, buffer=a.buffer)
+    store(Library, node, view(a).view(Array), view)
+    store(Library, node, np.ones(node.shape, np.float32).view(Array), view)
+    assert copied == [(1, 1, 1, 4)]
+    assert bench.numbers(node).ravel().tolist() == [1.0] * 4
