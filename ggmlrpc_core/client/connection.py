@@ -260,6 +260,8 @@ def connect(
 
 
 def _greet(connection: ClientConnection, *, forced: bool) -> ClientConnection:
+    if "HELLO" not in connection.dialect.by_name:
+        return connection  # protocols before 1.0 begin without a word
     fields = connection.call("HELLO", conn_caps=b"")
     announced = ProtocolVersion(fields["major"], fields["minor"], fields["patch"])
     connection.server_version = announced

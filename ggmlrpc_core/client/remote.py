@@ -167,7 +167,8 @@ class RemoteDevice:
     def alloc_size(self, tensor: Tensor, srcs: list[Tensor | None] | None = None) -> int:
         """Bytes that a tensor needs in a buffer, never below tensor.nbytes; asked once for each shape."""
         padded_rows = tensor.type.quantized and tensor.ne[0] % ROW_PADDING and not tensor.view_src
-        if not padded_rows and tensor.op not in SIZE_DEPENDS_ON_OP:
+        asked = padded_rows or tensor.op in SIZE_DEPENDS_ON_OP
+        if not asked or "GET_ALLOC_SIZE" not in self.connection.dialect.by_name:
             return tensor.nbytes
         srcs = list(tensor.src) if srcs is None else srcs
         shapes = (None if s is None else (s.type, s.ne, s.nb) for s in srcs)

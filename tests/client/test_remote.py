@@ -227,3 +227,52 @@ def test_unix_socket(tmp_path):
     ):
         assert device.memory()[1] == 1 << 30
         assert str(server.endpoint) == f"unix:{tmp_path}/s"
+
+
+def test_sizes_are_asked_once_and_only_where_they_may_differ(device):
+    sent = []
+    call = device.connection.call
+    device.connection.call = lambda command, **f: sent.append(command) or call(command, **f)
+    b = GraphBuilder()
+    plain, odd = b.new_tensor("F32", 33), b.new_tensor("Q8_0", 544, 2)
+    assert (device.alloc_size(plain), device.alloc_size(odd)) == (132, odd.nbytes)
+    product = b.mul_mat(odd, b.new_tensor("F32", 544))
+    assert [device.alloc_size(product, list(product.src)) for _ in range(3)] == [8, 8, 8]
+    assert sent == ["GET_ALLOC_SIZE"] * 2
+
+
+def test_quantized_rows_that_may_be_padded_are_announced(device):
+    sent = []
+    call = device.connection.call
+    b = GraphBuilder()
+    odd, even = b.new_tensor("Q8_0", 544), b.new_tensor("Q8_0", 512)
+    allocate([odd, even], device)
+    device.connection.call = lambda command, **f: sent.append(command) or call(command, **f)
+    set_tensor(odd, np.ones(544))
+    set_tensor(even, np.ones(512))
+    assert sent == ["INIT_TENSOR", "SET_TENSOR", "SET_TENSOR"]
+    assert (get_tensor(odd) == get_tensor(odd)[0, 0, 0, 0]).all()
+
+
+def test_two_threads_with_two_graphs_on_one_device(device):
+    made = [mul_mat(device, seed=seed) for seed in range(2)]
+    want = []
+    for graph, _, _, y in made:
+        device.compute(graph)
+        want.append(get_tensor(y))
+    wrong = []
+
+    def work(i: int) -> None:
+        graph, _, _, y = made[i]
+        for _ in range(20):
+            y.buffer.memset(0, y.offset, y.nbytes)
+            device.compute(graph)
+            if not np.array_equal(get_tensor(y), want[i]):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
