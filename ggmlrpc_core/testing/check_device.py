@@ -21,17 +21,32 @@ from functools import partial
 import numpy as np
 
 from ggmlrpc_core.device import Buffer, Device
-from ggmlrpc_core.errors import GraphStopped, OutOfBounds, OutOfDeviceMemory
+from ggmlrpc_core.errors import GraphStopped, OutOfBounds, OutOfDeviceMemory, UnsupportedOp
+from ggmlrpc_core.ggml.types import TYPES
 from ggmlrpc_core.graph.build import allocate
 from ggmlrpc_core.graph.tensor import Graph, Tensor
 from ggmlrpc_core.testing.cases import Case, all_cases
+from ggmlrpc_core.testing.cases_model import PRODUCT, QUANT_PRODUCT
 from ggmlrpc_core.testing.inputs import EXACT, Inputs
-from ggmlrpc_core.testing.run_case import CaseFailed, Loaded, read, run_case, run_twice, write
+from ggmlrpc_core.testing.reference import ReferenceDevice
+from ggmlrpc_core.testing.run_case import (
+    CaseFailed,
+    Loaded,
+    compare,
+    read,
+    run_case,
+    run_twice,
+    values_of,
+    write,
+)
 
 ABSURD = 1 << 62
 """Bytes that no device has."""
 
 PATTERN = bytes((i * 37 + 11) % 251 for i in range(4096))
+
+WEIGHTS = ("F16", "Q4_0", "Q8_0", "Q4_K", "Q6_K")
+"""Types of weights that a device may keep in another form once a graph has used them."""
 
 TWICE = (
     "MUL_MAT/Q4_0 k=256 m=17 n=4",
@@ -140,7 +155,10 @@ def _contract(device: Device) -> Iterator[tuple[str, Callable[[], object]]]:
         facts, memory_follows_allocations, fresh_memory_is_zero, absurd_size, empty_buffer,
         write_and_read, fill, copy_inside, copy_between, alloc_size, zero_nodes, empty_tensors,
         values_now, in_order, plan_of_a_freed_buffer, freed_buffers_are_let_go, two_graphs,
-        node_without_compute_flag, should_stop, after_a_stop, bad_ids, synchronize_alone,
+        node_without_compute_flag,
+        weights_stay_what_was_written,
+        weights_change_between_runs,
+        impossible_op, should_stop, after_a_stop, bad_ids, synchronize_alone,
     ):  # fmt: skip
         yield check.__name__, partial(check, device)
     for name in TWICE:
@@ -346,6 +364,71 @@ def node_without_compute_flag(device: Device) -> None:
     after = read(output.buffer, output.offset, output.nbytes)
     require(before == after, "a node without FLAG_COMPUTE was computed")
     loaded.buffer.free()
+
+
+def weights_stay_what_was_written(device: Device) -> None:
+    """Also after graphs ran that may have repacked them: read, copied and filled as bytes."""
+    for t in WEIGHTS:
+        loaded = Loaded(_product(t, 40), device)
+        w = loaded.outputs[0].src[0]
+        assert w is not None
+        written = read(w.buffer, w.offset, w.nbytes)
+        loaded.run()
+        require(read(w.buffer, w.offset, w.nbytes) == written, f"{t} weights after a run")
+        part = read(w.buffer, w.offset + 5, 77)
+        require(part == written[5:82], f"a part of {t} weights after a run")
+        other = device.alloc(w.nbytes)
+        if other.copy_from(w.buffer, w.offset, 0, w.nbytes):
+            require(read(other, 0, w.nbytes) == written, f"a copy of {t} weights after a run")
+        other.free()
+        loaded.buffer.free()
+
+
+def weights_change_between_runs(device: Device) -> None:
+    """A part of the weights is written, or filled, after a graph has used them."""
+    for t in WEIGHTS:
+        for n in (1, 40):
+            case = _product(t, n)
+            loaded, reference = Loaded(case, device), Loaded(case, ReferenceDevice())
+            block = TYPES[t].type_size
+            for step in ("as uploaded", "one block written", "a row filled"):
+                for side in (loaded, reference):
+                    w = side.outputs[0].src[0]
+                    assert w is not None
+                    if step == "one block written":
+                        source = read(w.buffer, w.offset, block)
+                        write(w.buffer, w.offset + w.nb[1] * 3 + block, source)
+                    elif step == "a row filled":
+                        w.buffer.fill(w.offset + w.nb[1] * 5, w.nb[1], 0)
+                    side.run()
+                want = [values_of(o, reference.bytes()) for o in reference.outputs]
+                try:
+                    compare(case, loaded.outputs, want, loaded.bytes())
+                except CaseFailed as exc:
+                    raise CaseFailed(f"{t} weights, n={n}, {step}: {exc}") from None
+            loaded.buffer.free()
+
+
+def _product(ggml_type: str, n: int) -> Case:
+    """A MUL_MAT of 20 rows of weights."""
+    return Case(
+        f"CHECK/{ggml_type} {n}",
+        lambda b: b.mul_mat(b.rand(ggml_type, 256, 20), b.rand("F32", 256, n)),
+        PRODUCT.get(ggml_type, QUANT_PRODUCT),
+    )
+
+
+def impossible_op(device: Device) -> None:
+    """What nobody can run is refused when the graph is prepared."""
+    loaded, _ = _scale_graph(device)
+    loaded.outputs[0].op = "MAP_CUSTOM1"
+    try:
+        device.prepare(Graph(loaded.graph.nodes, b"impossible"))
+    except UnsupportedOp:
+        return
+    finally:
+        loaded.buffer.free()
+    raise CaseFailed("prepare took MAP_CUSTOM1, expected UnsupportedOp")
 
 
 def should_stop(device: Device) -> None:

@@ -114,7 +114,7 @@ def test_a_small_error_is_found():
                 host_array(node)[..., 0] *= 1.2
 
     failures = failures_of(lambda: Wrong(lambda executable, graph: Executable(graph, after)))
-    assert set(failures) == {"MUL_MAT/Q4_0 k=256 m=16 n=1"}
+    assert set(failures) == {"MUL_MAT/Q4_0 k=256 m=16 n=1", "weights_change_between_runs"}
 
 
 def test_bytes_written_beside_the_result_are_found():
@@ -125,6 +125,21 @@ def test_bytes_written_beside_the_result_are_found():
 
     failures = failures_of(lambda: Wrong(lambda executable, graph: Executable(graph, after)))
     assert failures["MUL_MAT/Q4_0 k=256 m=16 n=1"].startswith("byte 0 of the buffer changed")
+
+
+def test_stale_weights_are_found():
+    kept = {}
+
+    class Stale(ReferenceExecutable):
+        def run(self, should_stop):
+            for node in self._graph.work:
+                if node.op == "MUL_MAT":
+                    w = host_array(node.src[0])
+                    w[...] = kept.setdefault(node, w.copy())
+            super().run(should_stop)
+
+    failures = failures_of(lambda: Wrong(lambda executable, graph: Stale(graph)))
+    assert "F16 weights, n=1, one block written" in failures["weights_change_between_runs"]
 
 
 def test_results_that_differ_from_run_to_run_are_found():
