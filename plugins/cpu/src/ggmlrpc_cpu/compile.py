@@ -146,12 +146,12 @@ class Kernels:
     """Addresses of kernels that are ready in this process."""
 
     def __init__(self) -> None:
-        self._ready: dict[str, Any] = {}
+        self._ready: dict[str, int] = {}
+        self._alive: list[Any] = []
 
     def address(self, name: str) -> int | None:
         """The address of a kernel, None when it is not loaded."""
-        ready = self._ready.get(name)
-        return ready.address if ready is not None else None
+        return self._ready.get(name)
 
     def load(self, name: str) -> int:
         """The address of a kernel, from memory, disk, or the compiler.
@@ -172,5 +172,6 @@ class Kernels:
         made = CFunc(function, signature, locals={}, options=options)
         made._cache = _function_cache(name, function)
         made.compile()
-        self._ready[name] = made
-        return made.address
+        self._alive.append(made)  # its code lives as long as it does
+        self._ready[name] = made.address
+        return self._ready[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import OrderedDict
 
 import psutil
@@ -50,6 +51,7 @@ class CpuDevice:
         self._kernels = ReadyKernels(compile_mode or environment_mode())
         self._team: Team | None = None
         self._plans: OrderedDict[bytes, CpuExecutable] = OrderedDict()
+        self._alive: weakref.WeakSet[CpuExecutable] = weakref.WeakSet()
 
     def memory(self) -> tuple[int, int]:
         """(available, installed) bytes of the host."""
@@ -85,6 +87,7 @@ class CpuDevice:
                     node.op, "op", node.op, "one that can be computed", context=f"device {NAME}"
                 )
         made = CpuExecutable(self._make(graph), self)
+        self._alive.add(made)
         if graph.key:
             self._plans[graph.key] = made
             while len(self._plans) > MAX_PLANS:
@@ -111,7 +114,11 @@ class CpuDevice:
 
     def _forget(self, buffer: CpuBuffer) -> None:
         for key in [key for key, made in self._plans.items() if made.holds(buffer)]:
-            self._plans.pop(key).drop()
+            del self._plans[key]
+        # A session may hold a plan that is not among the last few; it must not run either.
+        for made in self._alive:
+            if made.holds(buffer):
+                made.drop()
 
     def synchronize(self) -> None:
         """Nothing to wait for: `run` returns when its work is done."""

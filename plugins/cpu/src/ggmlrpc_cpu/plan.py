@@ -23,6 +23,8 @@ SLICE_COST = 40e6
 HOST_COST = 40e6
 """What a host stage is taken to cost, so that it is a slice of its own."""
 CACHE_LINE = 64
+_RECORD = struct.Struct(f"<{R.SLOTS}q")
+_PARAMS, _PARAM_SLOTS = struct.Struct("<16i"), struct.Struct("<8q")
 
 
 class KernelSource(Protocol):
@@ -200,8 +202,11 @@ def _bind(
     common = _aligned(shared.size)
     kept = {key: _aligned(size) for key, size in shared.kept_size.items()}
     records = np.zeros((len(steps), R.SLOTS), np.int64)
+    packed = memoryview(records).cast("B") if steps else memoryview(b"")
     counters = np.zeros((len(steps), CACHE_LINE // 8), np.int64)
     error = np.zeros(4, np.int64)
+    first_counter, error_address = counters.ctypes.data, error.ctypes.data
+    scratch_address, common_address = scratch.ctypes.data, common.ctypes.data
     keep: list[Any] = [scratch, common, kept]
     buffers: set[Any] = set()
 
@@ -215,14 +220,15 @@ def _bind(
         solo = entry.solo or entry.cost < SOLO_COST or n_threads == 1
         row = _row(entry, kernels, keep, buffers)
         row[R.NODE] = index[id(entry.node)]
-        row[R.COUNTER] = counters.ctypes.data + n * CACHE_LINE
-        row[R.SCRATCH], row[R.SCRATCH_SIZE] = scratch.ctypes.data, entry.scratch
-        row[R.ERROR] = error.ctypes.data
+        row[R.COUNTER] = first_counter + n * CACHE_LINE
+        row[R.SCRATCH], row[R.SCRATCH_SIZE] = scratch_address, entry.scratch
+        row[R.ERROR] = error_address
         row[R.FLAGS] = R.SOLO if solo else 0
         if entry.shared is not None:
-            region = kept[entry.shared[0]] if entry.keeps else common
-            row[R.SHARED] = region.ctypes.data
-        records[n] = row
+            row[R.SHARED] = (
+                kept[entry.shared[0]].ctypes.data if entry.keeps else common_address
+            )
+        _RECORD.pack_into(packed, n * R.BYTES, *row)
         cost = entry.cost if solo else entry.cost / n_threads
         last = stages[-1] if stages else None
         if isinstance(last, CompiledStage) and open_cost + cost <= SLICE_COST:
@@ -242,14 +248,12 @@ def _row(step: Step, kernels: KernelSource, keep: list[Any], buffers: set[Any]) 
     row = [0] * R.SLOTS
     row[R.KERNEL] = _ready(kernels, step.kernel)
     params = step.node.op_params if step.op_params is None else step.op_params
-    row[R.OP_PARAMS : R.OP_PARAMS + 8] = struct.unpack("<8q", struct.pack("<16i", *params))
+    row[R.OP_PARAMS : R.OP_PARAMS + 8] = _PARAM_SLOTS.unpack(_PARAMS.pack(*params))
     for k, tensor in enumerate(_tensors(step)):
         if tensor is not None:
             at = R.TENSORS + R.TENSOR_SLOTS * k
-            row[at] = tensor.buffer.address + tensor.offset
-            row[at + R.TYPE] = tensor.type.id
-            row[at + R.NE : at + R.NE + 4] = tensor.ne
-            row[at + R.NB : at + R.NB + 4] = tensor.nb
+            start = tensor.buffer.address + tensor.offset
+            row[at : at + R.TENSOR_SLOTS] = (start, tensor.type.id, *tensor.ne, *tensor.nb)
             buffers.add(tensor.buffer)
     for i, name in enumerate(step.row_functions):
         row[R.ROW_FUNCTION + i] = _ready(kernels, name)

@@ -54,6 +54,9 @@ class ReadyKernels:
 
     def address(self, name: str) -> int | None:
         """The address of a kernel, None while it is not ready; see plan.KernelSource."""
+        known = self._kernels.address(name)
+        if known is not None:
+            return known
         if self._mode == "off" or name in self._failed:
             return None
         # Without the walker no kernel can be called.
@@ -69,9 +72,6 @@ class ReadyKernels:
         return any(n not in waiting and n not in self._failed and is_cached(n) for n in names)
 
     def _fetch(self, name: str) -> int | None:
-        known = self._kernels.address(name)
-        if known is not None:
-            return known
         try:
             if self._mode == "now" or is_cached(name):
                 return self._kernels.load(name)

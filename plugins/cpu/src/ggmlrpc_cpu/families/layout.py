@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ggmlrpc_core.graph.tensor import Tensor, contiguous_nb
+
+Quad = tuple[int, int, int, int]
 
 
 def tight_rows(tensor: Tensor | None) -> bool:
@@ -22,19 +22,26 @@ def source(node: Tensor, slot: int) -> Tensor | None:
     return node.src[slot] if slot < len(node.src) else None
 
 
+def _place(tensor: Tensor, offset: int, ne: Quad, nb: Quad) -> Tensor:
+    """Bytes of a tensor's buffer; written out because dataclasses.replace costs more than a family may take."""
+    return Tensor(tensor.id, tensor.type, ne, nb, buffer=tensor.buffer, offset=offset)
+
+
 def reshaped(tensor: Tensor, ne: tuple[int, int, int, int]) -> Tensor:
     """The same bytes of a contiguous tensor with other extents."""
-    return replace(tensor, ne=ne, nb=contiguous_nb(tensor.type, ne))
+    return _place(tensor, tensor.offset, ne, contiguous_nb(tensor.type, ne))
 
 
 def moved(tensor: Tensor, offset: int, ne: tuple[int, int, int, int]) -> Tensor:
     """A part of a tensor with its strides, `offset` bytes further on."""
-    return replace(tensor, offset=tensor.offset + offset, ne=ne)
+    return _place(tensor, tensor.offset + offset, ne, tensor.nb)
 
 
 def flat(tensor: Tensor) -> Tensor:
     """A contiguous tensor as one row."""
-    return reshaped(tensor, (tensor.nelements, 1, 1, 1))
+    n = tensor.nelements
+    size = tensor.type.row_size(n)
+    return _place(tensor, tensor.offset, (n, 1, 1, 1), (tensor.type.type_size, size, size, size))
 
 
 def same_or_apart(a: Tensor, b: Tensor) -> bool:
