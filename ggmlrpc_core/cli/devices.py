@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ggmlrpc_core.cli.options import HELP, split_names
+from ggmlrpc_core.cli.table import print_table
+
 if TYPE_CHECKING:
     from ggmlrpc_core.device import Device
     from ggmlrpc_core.graph.tensor import Tensor
@@ -27,27 +30,26 @@ class Outcome:
     reason: str
 
 
-@click.command("devices", help="Open each device and multiply two small matrices on it.")
+@click.command(
+    "devices",
+    help="Open each device and multiply two small matrices on it.",
+    context_settings=HELP,
+)
 @click.option("-d", "--device", "names", metavar="DEV1,DEV2,...", help="Only these.")
 @click.option("-t", "--threads", type=click.IntRange(min=1), help="Threads of the CPU device.")
 def command(names: str | None, threads: int | None) -> int:
     """Print PASS or FAIL per device; exit code 1 when one fails."""
-    import re
-
-    from rich.console import Console
-    from rich.table import Table
-
     from ggmlrpc_core.plugins import Plugins
 
     plugins = Plugins(complain=lambda sentence: click.echo(sentence, err=True))
-    wanted = [name for name in re.split("[,/]+", names or "") if name]
+    wanted = split_names(names)
     chosen = plugins.choose(wanted) if wanted else plugins.devices() or plugins.choose()
     outcomes = [_try(plugins, info.name, info.description, threads) for info in chosen]
-    table = Table("device", "description", "memory", "result", box=None, pad_edge=False)
-    for outcome in outcomes:
-        result = f"FAIL {outcome.reason}" if outcome.reason else "PASS"
-        table.add_row(outcome.name, outcome.description, outcome.memory, result)
-    Console(soft_wrap=True).print(table)
+    rows = [
+        (one.name, one.description, one.memory, f"FAIL {one.reason}" if one.reason else "PASS")
+        for one in outcomes
+    ]
+    print_table(("device", "description", "memory", "result"), rows)
     return int(any(outcome.reason for outcome in outcomes))
 
 

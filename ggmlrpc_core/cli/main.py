@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import click
 
+from ggmlrpc_core.cli.options import HELP
 from ggmlrpc_core.errors import GgmlRpcError
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
@@ -54,7 +55,7 @@ def _print_version(ctx: click.Context, parameter: click.Parameter, value: bool) 
 
 @click.group(
     cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
     help="The ggml RPC protocol, the one that llama.cpp uses for --rpc.",
 )
 @click.option(

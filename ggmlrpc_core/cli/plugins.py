@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ggmlrpc_core.cli.options import HELP
+from ggmlrpc_core.cli.table import print_table
+
 if TYPE_CHECKING:
     from ggmlrpc_core.device import DeviceInfo
     from ggmlrpc_core.plugins import PluginInfo
 
 
-@click.command("plugins", help="List the plugins and their devices.")
+@click.command("plugins", help="List the plugins and their devices.", context_settings=HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(as_json: bool) -> None:
     """Print the plugins; a broken one is no error of this command."""
@@ -23,15 +26,12 @@ def command(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_as_json(plugin, devices) for plugin in found.plugins()], indent=2))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("plugin", "version", "devices", "hooks", box=None, pad_edge=False)
+    rows = []
     for plugin in found.plugins():
         names = ", ".join(device.name for device in devices if device.plugin == plugin.name)
         shown = plugin.problem or names or "none"
-        table.add_row(plugin.name, plugin.version, shown, ", ".join(plugin.hooks))
-    Console(soft_wrap=True).print(table)
+        rows.append((plugin.name, plugin.version, shown, ", ".join(plugin.hooks)))
+    print_table(("plugin", "version", "devices", "hooks"), rows)
 
 
 def _as_json(plugin: PluginInfo, devices: list[DeviceInfo]) -> dict[str, Any]:

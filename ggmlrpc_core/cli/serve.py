@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import threading
 
 import click
 
-from ggmlrpc_core.cli.sizes import SIZE
+from ggmlrpc_core.cli.options import HELP, SIZE, split_names
 
 _STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK")  # the last on Windows only
 
@@ -18,6 +17,7 @@ _STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK")  # the last on Windows only
     help="Serve the devices of this machine to llama.cpp clients.\n\n"
     "The protocol has no authentication and no encryption: listen on a network only if you trust "
     "everybody in it.",
+    context_settings=HELP,
 )
 @click.option(
     "-H",
@@ -96,7 +96,7 @@ def command(
         endpoint,
         cache,
         n_threads=threads,
-        devices=[name for name in re.split("[,/]+", devices or "") if name],
+        devices=split_names(devices),
         dialect=dialect,
         limits=ServerLimits(
             memory_total=max_memory,

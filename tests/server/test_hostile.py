@@ -335,10 +335,13 @@ GRAPHS = {
     "42-node-twice": (node_twice, "node list is one id twice, expected each id once"),
     "region-outside": (change(2, data=1), "region is [0x1, 0x41), expected inside its buffer"),
     "48-strides-leave-the-buffer": (
-        change(2, nb=(4, 4096, 4096, 4096), ne=(1, 16, 1, 1)),
-        "",
+        change(0, nb=(4096, 4096, 4096, 4096)),
+        "region is [",
     ),
-    "shapes-differ": (change(1, ne=(5, 1, 1, 1)), ""),
+    "shapes-differ": (
+        change(1, ne=(5, 1, 1, 1)),
+        "src[1].ne is [5, 1, 1, 1], expected extents that divide src[0].ne [ADD 'c']",
+    ),
 }
 
 

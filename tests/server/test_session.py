@@ -2,6 +2,7 @@
 
 import struct
 import threading
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -57,7 +58,7 @@ def test_buffers_get_random_handles_and_addresses_apart(start, peer):
     assert len({handle for handle, _ in made}) == 8
     assert max(handle for handle, _ in made) > 1 << 48
     bases = sorted(base for _, base in made)
-    assert all(later - earlier > 100 for earlier, later in zip(bases, bases[1:]))
+    assert all(later - earlier > 100 for earlier, later in pairwise(bases))
     assert all(base % 4096 == 0 and base < 1 << 47 for base in bases)
 
 

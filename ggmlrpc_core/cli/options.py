@@ -1,4 +1,4 @@
-"""Sizes on a command line: `4096`, `512M`, `16G`."""
+"""What options of several subcommands have in common: sizes such as `16G`, lists of devices."""
 
 from __future__ import annotations
 
@@ -27,3 +27,11 @@ class SizeType(click.ParamType):
 
 
 SIZE = SizeType()
+
+HELP = {"help_option_names": ["-h", "--help"]}
+"""Context settings of every subcommand."""
+
+
+def split_names(text: str | None) -> list[str]:
+    """Names of devices, split at `,` and `/` as the stock server does."""
+    return [name for name in re.split("[,/]+", text or "") if name]
