@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ggmlrpc_core.graph.table import Nodes
+from ggmlrpc_core.graph.table import Columns, Nodes
 
 Rule = Callable[[Nodes], None]
 
@@ -97,3 +97,11 @@ def f32_at_least(slot: int, name: str, lowest: float) -> Rule:
         c.require(value >= lowest, name, value, f"at least {lowest:g}")
 
     return check
+
+
+def extent(
+    c: Nodes, s: Columns, what: str, *, dim: int, equals: np.ndarray | int, rule: str
+) -> None:
+    """One extent of a source has an exact value; an absent source passes."""
+    ok = (s.ne[:, dim] == equals) | ~s.present
+    c.require(ok, f"{what}.ne[{dim}]", s.ne[:, dim], rule)

@@ -83,3 +83,15 @@ def test_parameters_and_combinations(bench):
         refused(both, nodes_of(bench, (5,), a, params={2: 0.5}))
         == "ne is [5, 1, 1, 1], expected src[0].ne"
     )
+
+
+def test_one_extent(bench):
+    a = bench.tensor("F32", 4, 3)
+    c = nodes_of(bench, (4, 3), a, None)
+
+    def rule(n):
+        return lambda c: rules.extent(c, c.src(0), "src[0]", dim=1, equals=n, rule="so many")
+
+    rule(3)(c)
+    assert refused(rule(2), c) == "src[0].ne[1] is 3, expected so many"
+    rules.extent(c, c.src(1), "src[1]", dim=1, equals=7, rule="absent passes")
