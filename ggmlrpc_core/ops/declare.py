@@ -13,6 +13,7 @@ What a function may return:
 - an array of `node.shape`: floats or integers of any dtype, encoded to the node's type by the store; or an
   array that is already the raw form of the node's type (uint8 rows of a quantized type, uint16 of BF16);
 - `RowUpdate(rows, values)`: write some rows of the node's memory and leave the others (SET_ROWS);
+- `Leading(values)`: write the first elements of the node and leave the others (SSM_SCAN with unused slots);
 - `Updates({0: value, 2: value})`: also write sources in place (optimizer steps); key -1 is the node.
 """
 
@@ -116,6 +117,17 @@ class RowUpdate:
     """
 
     rows: Any
+    values: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Leading:
+    """Write the first elements of a node that is a vector.
+
+    Attributes:
+        values: [n] floats, n at most node.ne[0]; encoded by the store.
+    """
+
     values: Any
 
 

@@ -130,7 +130,9 @@ def _check_im2col_3d(c: Nodes) -> None:
     sizes_in_range(c, 0, 1)
     k, x = c.src(0).ne, c.src(1).ne
     channels = c.i32(9)
-    c.require(divides(channels, x[:, 3]), "channels", channels, "a divisor of src[1].ne[3]")
+    for slot, s in ((0, k), (1, x)):
+        ok = divides(channels, s[:, 3])
+        c.require(ok, "channels", channels, f"a divisor of src[{slot}].ne[3]")
     ow, oh, od = extents_3d(c)
     result_ne(
         c,
@@ -178,7 +180,8 @@ def _check_im2col_back(c: Nodes) -> None:
     n = np.where(two, c.ne[:, 3], c.ne[:, 2])
     c.require(two | (c.ne[:, 3] == 1), "ne[3]", c.ne[:, 3], "1 when is_2d is 0")
     taps = k[:, 0] * np.where(two, k[:, 1], 1)
-    ok = (g[:, 0] == channels * taps) & (np.where(two, g[:, 3], g[:, 2]) == n)
+    ok = divides(taps, g[:, 0]) & (g[:, 0] // taps == channels)
+    ok &= np.where(two, g[:, 3], g[:, 2]) == n
     ok &= two | (g[:, 3] == 1)
     rule = "[IC * KW * KH, OW, OH, N], or [IC * KW, OW, N, 1] when is_2d is 0"
     c.require(ok, "src[0].ne", g, rule)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ggmlrpc_core.graph.tensor import Tensor
-from ggmlrpc_core.ops.declare import RowUpdate, Updates
+from ggmlrpc_core.ops.declare import Leading, RowUpdate, Updates
 from ggmlrpc_core.ops.values import encode, raw_shape
 
 
@@ -22,7 +22,7 @@ def store(xp: Any, node: Tensor, value: Any, view: Callable[[Tensor], Any]) -> N
     Args:
         xp: array library of the values.
         node: the node that was computed.
-        value: what its function returned: an array of node.shape, RowUpdate or Updates.
+        value: what its function returned: an array of node.shape, RowUpdate, Leading or Updates.
         view: gives the writable raw array of a tensor.
     """
     if isinstance(value, Updates):
@@ -35,6 +35,8 @@ def store(xp: Any, node: Tensor, value: Any, view: Callable[[Tensor], Any]) -> N
         i3 = xp.arange(n3).reshape(n3, 1, 1)
         i2 = xp.arange(n2).reshape(1, n2, 1)
         view(node)[i3, i2, value.rows] = encode(xp, value.values, node.type)
+    elif isinstance(value, Leading):
+        view(node)[0, 0, 0, : value.values.shape[0]] = encode(xp, value.values, node.type)
     else:
         raw = encode(xp, value, node.type)
         assert tuple(raw.shape) == raw_shape(node), f"{node.op} returned shape {raw.shape}"
