@@ -32,7 +32,8 @@ def _check_flash_attn_ext(c: Nodes) -> None:
             c.require(ok, f"src[{slot}].ne[{d}]", s.ne[:, d], f"a divisor of src[0].ne[{d}]")
     absent = ~mask.present
     contiguous(3)(c)
-    c.require(absent | (mask.ne[:, 0] == k.ne[:, 1]), "src[3].ne[0]", mask.ne[:, 0], "src[1].ne[1]")
+    ok = absent | (mask.ne[:, 0] >= k.ne[:, 1])
+    c.require(ok, "src[3].ne[0]", mask.ne[:, 0], "at least src[1].ne[1]")
     ok = absent | (mask.ne[:, 1] >= q.ne[:, 1])
     c.require(ok, "src[3].ne[1]", mask.ne[:, 1], "at least src[0].ne[1]")
     for d in (2, 3):
@@ -85,10 +86,12 @@ def flash_attn_ext(
 ) -> Any:
     """Softmax of q times k, times v.
 
-    q: [dk, tokens, heads, s]; k: [dk, kv, heads_k, s]; v: [dv, kv, heads_v, s]; mask: [kv, at least tokens, m2, m3];
-    sinks: [heads]; result [dv, heads, tokens, s]. Head h uses k head h / (heads / heads_k), and v alike; mask heads and
-    streams are taken modulo. score = softcap(q . k * scale) + slope * mask, where softcap(x) = c * tanh(x / c). A row
-    whose scores are all -inf gives 0. The precision and n_kv_max hints are not needed.
+    q: [dk, tokens, heads, s]; k: [dk, kv, heads_k, s]; v: [dv, kv, heads_v, s]; sinks: [heads];
+    mask: [at least kv, at least tokens, m2, m3]; result [dv, heads, tokens, s]. Head h uses k head
+    h / (heads / heads_k), and v alike; mask heads and streams are taken modulo.
+
+    score = softcap(q . k * scale) + slope * mask, where softcap(x) = c * tanh(x / c). A key whose mask is -inf is
+    skipped, and a row without keys gives 0. The precision and n_kv_max hints are not needed.
     """
     s3, heads, tokens, _ = q.shape
     slopes = alibi_slopes(heads, max_bias)
@@ -110,7 +113,7 @@ def flash_attn_ext(
                 if softcap != 0.0:
                     scores = xp.tanh(scores) * softcap
                 if mask is not None:
-                    part = mask[i3 % mask.shape[0], h % mask.shape[1], rows]
+                    part = mask[i3 % mask.shape[0], h % mask.shape[1], rows, : k.shape[2]]
                     bias = floats(xp, part, node.src[3]) * float(slopes[h])
                     # A masked key is skipped whatever its score is, NaN included.
                     scores = xp.where(bias == -np.inf, -np.inf, scores + bias)

@@ -75,6 +75,7 @@ def _check_window(c: Nodes) -> None:
     contiguous(0)(c)
     c.require(c.contiguous, "nb", c.nb, "strides without gaps")
     b = c.src(1)
+    c.require(b.type == c.type, "src[1].type", TYPE_NAME[b.type], "the type of src[0]")
     strides = np.stack([c.i32(slot) for slot in range(4)], axis=1)
     c.require((strides >= 0).all(axis=1), "nb1, nb2, nb3, offset", strides, "none below 0")
     whole = (strides % np.maximum(c.type_size, 1)[:, None] == 0).all(axis=1)

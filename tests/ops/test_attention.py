@@ -116,6 +116,16 @@ def test_a_masked_key_is_skipped_whatever_it_holds(bench, assert_close):
     assert_close(bench.run(node), expected, 1e-11)
 
 
+def test_columns_of_the_mask_beyond_the_keys_are_ignored(bench, assert_close):
+    src = sources(bench)
+    node, p = node_of(bench, src)
+    expected = expect(bench, src, p)
+    wide = np.full((1, 2, TOKENS, KV + 3), -math.inf)
+    wide[..., :KV] = bench.numbers(src[3])
+    node.src = (*src[:3], bench.leaf("F16", KV + 3, TOKENS, 2, data=wide))
+    assert_close(bench.run(node), expected, 1e-11)
+
+
 def test_tiles_of_queries(bench, assert_close, monkeypatch):
     monkeypatch.setattr(attention, "TILE_BYTES", 4 * KV * 2)
     src = sources(bench, sinks=True)
@@ -137,7 +147,7 @@ REFUSALS = [
     (2, "F16", (DV, KV - 1, 2, 2), "src[2].ne[1] is 6, expected src[1].ne[1]"),
     (1, "F16", (DK, KV, 4, 2), "src[1].ne[2] is 4, expected a divisor of src[0].ne[2]"),
     (2, "F16", (DV, KV, 2, 3), "src[2].ne[3] is 3, expected a divisor of src[0].ne[3]"),
-    (3, "F16", (KV + 1, TOKENS), "src[3].ne[0] is 8, expected src[1].ne[1]"),
+    (3, "F16", (KV - 1, TOKENS), "src[3].ne[0] is 6, expected at least src[1].ne[1]"),
     (3, "F16", (KV, TOKENS - 1), "src[3].ne[1] is 2, expected at least src[0].ne[1]"),
     (3, "F16", (KV, TOKENS, 4), "src[3].ne[2] is 4, expected a divisor of src[0].ne[2]"),
     (3, "F32", (KV, TOKENS), "src[3].type is F32, expected F16"),

@@ -166,6 +166,13 @@ def test_refused_windows(bench, op, params, sentence):
     bench.check(bench.node(op, "F32", a.ne, a, b, params={0: 24, 1: 24, 2: 24, 3: 64}))
 
 
+def test_both_sources_of_a_window_have_one_type(bench):
+    node = bench.node("SET", "F32", (4,), bench.leaf("F32", 4), bench.leaf("I32", 2))
+    assert bench.refusal(node) == (
+        "GRAPH_COMPUTE: src[1].type is I32, expected the type of src[0] [SET 'y']"
+    )
+
+
 def test_the_result_of_a_window_has_no_gaps(bench):
     a = bench.transposed(bench.leaf("F32", 4, 6), 1, 0, 2, 3)
     node = bench.node("ACC", "F32", a.ne, a, bench.leaf("F32", 2), params={0: 24, 1: 24, 2: 24})
