@@ -152,6 +152,7 @@ WINDOW_REFUSALS = [
         "nb1, nb2, nb3, offset is [24, 24, 24, 2], expected multiples of the element size",
     ),
     ((24, 24, 24, 92), "window end is 124, expected at most the bytes of src[0]"),
+    ((24, 24, 24, 68), "window end is 100, expected at most the bytes of src[0]"),
     ((96, 24, 24, 0), "window end is 104, expected at most the bytes of src[0]"),
     ((2**31 - 4, 24, 24, 0), "window end is 2147483652, expected at most the bytes of src[0]"),
 ]
