@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from ggmlrpc_cpu.device import CpuDevice
+from ggmlrpc_cpu.plan import HostStage
 
 import ggmlrpc_core.ops  # declares the reference ops
 from ggmlrpc_core import quants
@@ -13,8 +15,6 @@ from ggmlrpc_core.graph.build import GraphBuilder, allocate
 from ggmlrpc_core.graph.tensor import Graph, Tensor
 from ggmlrpc_core.graph.views import raw_view
 from ggmlrpc_core.ops.run import run_node
-from ggmlrpc_cpu.device import CpuDevice
-from ggmlrpc_cpu.plan import HostStage
 
 assert ggmlrpc_core.ops
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import psutil
 import pytest
+from ggmlrpc_cpu.buffer import READ_PIECE, CpuBuffer
 
 from ggmlrpc_core.device import Buffer
 from ggmlrpc_core.errors import OutOfDeviceMemory
-from ggmlrpc_cpu.buffer import READ_PIECE, CpuBuffer
 
 
 def make(size: int) -> CpuBuffer:

@@ -8,10 +8,10 @@ import subprocess
 import sys
 
 import pytest
-
-from ggmlrpc_core.errors import PluginError
 from ggmlrpc_cpu import compile as compiling
 from ggmlrpc_cpu.compile import CACHE_VARIABLE, Kernels, cache_folder, is_cached, kernel
+
+from ggmlrpc_core.errors import PluginError
 
 
 @pytest.fixture

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import ggmlrpc_cpu
 import numpy as np
 import pytest
+from ggmlrpc_cpu.device import MAX_PLANS, CpuDevice
+from ggmlrpc_cpu.plan import CompiledStage, HostStage
 
-import ggmlrpc_cpu
 from ggmlrpc_core.device import Device
 from ggmlrpc_core.errors import BufferNotFound, GraphStopped, UnsupportedOp
 from ggmlrpc_core.graph.build import GraphBuilder, allocate
 from ggmlrpc_core.graph.tensor import FLAG_COMPUTE, Graph, Tensor
-from ggmlrpc_cpu.device import MAX_PLANS, CpuDevice
-from ggmlrpc_cpu.plan import CompiledStage, HostStage
 
 
 def never() -> bool:

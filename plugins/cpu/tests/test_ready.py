@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from ggmlrpc_core.errors import PluginError
-from ggmlrpc_core.graph.build import GraphBuilder, allocate
 from ggmlrpc_cpu.compile import CACHE_VARIABLE, cache_folder
 from ggmlrpc_cpu.device import CpuDevice
 from ggmlrpc_cpu.plan import CompiledStage, HostStage
 from ggmlrpc_cpu.ready import COMPILE_VARIABLE, ReadyKernels, environment_mode
+
+from ggmlrpc_core.errors import PluginError
+from ggmlrpc_core.graph.build import GraphBuilder, allocate
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ggmlrpc_cpu.device import CpuDevice
+from ggmlrpc_cpu.threads import default_threads
 
 from ggmlrpc_core.errors import OutOfBounds
 from ggmlrpc_core.graph.build import GraphBuilder, allocate
-from ggmlrpc_cpu.device import CpuDevice
-from ggmlrpc_cpu.threads import default_threads
 
 
 def never() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 from collections.abc import Callable, Iterator
@@ -68,7 +69,6 @@ class CpuBuffer:
         self.address = 0
         self.memory = np.empty(0, np.uint8)
         self._view = memoryview(b"")
-        try:
+        # Somebody may hold a view; the mapping goes when that does.
+        with contextlib.suppress(BufferError):
             self._map.close()
-        except BufferError:
-            pass  # somebody holds a view; the mapping goes when that does

@@ -127,8 +127,6 @@ def _function_cache(name: str, function: Callable[..., Any]) -> Any:
             return cls()
 
     class Impl(caching.CompileResultCacheImpl):
-        _locator_classes = [Locator]
-
         def __init__(self, py_func: Any) -> None:
             self._locator = Locator()
             self._filename_base = _file_base(name)

@@ -130,5 +130,3 @@ class CpuDevice:
             self._team.close()
             self._team = None
         self._kernels.close()
-
-

@@ -225,9 +225,7 @@ def _bind(
         row[R.ERROR] = error_address
         row[R.FLAGS] = R.SOLO if solo else 0
         if entry.shared is not None:
-            row[R.SHARED] = (
-                kept[entry.shared[0]].ctypes.data if entry.keeps else common_address
-            )
+            row[R.SHARED] = kept[entry.shared[0]].ctypes.data if entry.keeps else common_address
         _RECORD.pack_into(packed, n * R.BYTES, *row)
         cost = entry.cost if solo else entry.cost / n_threads
         last = stages[-1] if stages else None

@@ -76,7 +76,9 @@ class ReadyKernels:
             if self._mode == "now" or is_cached(name):
                 return self._kernels.load(name)
         except Exception as exc:  # whatever the compiler says, the reference op still computes
-            _log.warning("kernel %s: compiler says %r, expected code; using the reference", name, exc)
+            _log.warning(
+                "kernel %s: compiler says %r, expected code; using the reference", name, exc
+            )
             self._failed.add(name)
             return None
         if self._mode == "background":
@@ -89,7 +91,9 @@ class ReadyKernels:
                 return
             self._wanted.append(name)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._compile, name="ggmlrpc-cpu-compile", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._compile, name="ggmlrpc-cpu-compile", daemon=True
+                )
                 self._thread.start()
 
     def _compile(self) -> None:
@@ -102,7 +106,10 @@ class ReadyKernels:
                     return
                 command = [sys.executable, "-m", "ggmlrpc_cpu.warm", *batch]
                 self._child = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
                 )
             _, errors = self._child.communicate()
             with self._lock:
@@ -113,7 +120,9 @@ class ReadyKernels:
                 closed = self._closed
             if bad and not closed:
                 last = errors.decode(errors="replace").strip().splitlines()[-1:]
-                _log.warning("kernels %s did not compile: %s; using the reference", ", ".join(bad), last)
+                _log.warning(
+                    "kernels %s did not compile: %s; using the reference", ", ".join(bad), last
+                )
 
     def close(self) -> None:
         """Stop compiling."""

@@ -33,7 +33,9 @@ def rms_norm(node: Tensor, context: Context) -> list[Step] | None:
             context.fused = True
             tensors = (after, x, weight)
             return [
-                Step("RMS_NORM_MUL:F32", after, tensors=tensors, op_params=node.op_params, cost=cost)
+                Step(
+                    "RMS_NORM_MUL:F32", after, tensors=tensors, op_params=node.op_params, cost=cost
+                )
             ]
     return [Step("RMS_NORM:F32", node, cost=cost)]
 

@@ -1,7 +1,7 @@
 """FLASH_ATTN_EXT: softmax of scores times values, online, in tiles that stay in cache.
 
-A work item is (stream, K head, block of BLOCK query rows of the heads that share it, chunk of K rows). K and V rows of a
-tile are made f32 once for the block by row functions, so that every type takes the same path. When K is cut into
+A work item is (stream, K head, block of BLOCK query rows of the heads that share it, chunk of K rows). K and V rows
+of a tile are made f32 once for the block by row functions, so that every type takes the same path. When K is cut into
 several chunks, each leaves maximum, sum and values in the shared region, and FLASH_COMBINE joins them in order.
 """
 
@@ -30,25 +30,25 @@ from ggmlrpc_cpu.simd import (
     exp_f32,
     exp_f32x16,
     fma,
-    horizontal_max,
     high_half,
+    horizontal_max,
     horizontal_sum,
     insert,
     lane_numbers,
-    low_half,
-    splat_i32x16,
-    store_f32x8,
-    sums_of_16,
     load_f16,
     load_f16x16,
     load_f32,
     load_f32x16,
     load_u16,
+    low_half,
     maximum,
     select_less,
     splat_f32x16,
+    splat_i32x16,
     store_f32,
+    store_f32x8,
     store_f32x16,
+    sums_of_16,
     tanh_f32x16,
     to_f32x16,
     zero_bytes,
@@ -102,9 +102,7 @@ def scores_of(s: Any, q: Any, r: Any, k: Any, width: Any, rows: Any) -> None:
 
 
 @inline
-def add_values(
-    acc: Any, bcc: Any, f: Any, g: Any, p: Any, v: Any, width: Any, rows: Any
-) -> None:
+def add_values(acc: Any, bcc: Any, f: Any, g: Any, p: Any, v: Any, width: Any, rows: Any) -> None:
     """acc = acc * f + sum of p[j] * v[j], and bcc = bcc * g + sum of p[TILE + j] * v[j]."""
     i = 0
     while i + 64 <= width:
@@ -149,9 +147,7 @@ def add_values(
 
 
 @inline
-def weigh(
-    s: Any, state: Any, n: Any, mask: Any, slope: Any, softcap: Any
-) -> Any:
+def weigh(s: Any, state: Any, n: Any, mask: Any, slope: Any, softcap: Any) -> Any:
     """Turn the n scores of a row into weights against its new maximum; the factor of what came before.
 
     Updates maximum and sum in `state`. Scores from n on become weights of 0.
@@ -170,7 +166,9 @@ def weigh(
         if mask != 0:
             masked = load_mask(mask + 2 * i, n - i)
             # whatever K holds there: rows that nobody has written may be NaN
-            x = select_less(masked, splat_f32x16(BELOW_F16), minus_inf, fma(masked, splat_f32x16(slope), x))
+            x = select_less(
+                masked, splat_f32x16(BELOW_F16), minus_inf, fma(masked, splat_f32x16(slope), x)
+            )
         store_f32x16(s + 4 * i, x)
         top16 = maximum(top16, x)
     old = load_f32(state)
@@ -209,7 +207,7 @@ def mask_row(rec: Any, t: Any, h: Any, i3: Any) -> Any:
 @inline
 def all_masked(mask: Any, n: Any) -> Any:
     """Whether n mask values (F16) are all -inf."""
-    for i in range(n):
+    for i in range(n):  # noqa: SIM110
         if load_u16(mask + 2 * i) != MINUS_INF_F16:
             return False
     return True

@@ -10,7 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ggmlrpc_cpu.simd.types import F32x16, I32x16, ELEMENTS, F64, I32, SCALARS, Vec
+from ggmlrpc_cpu.simd.types import ELEMENTS, F64, I32, SCALARS, F32x16, I32x16, Vec
 
 
 def shuffle_value(
