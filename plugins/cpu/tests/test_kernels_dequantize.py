@@ -15,7 +15,7 @@ from ggmlrpc_core import quants
 from ggmlrpc_core.ggml.types import TYPES
 from ggmlrpc_core.graph.views import RAW_DTYPE
 
-FEW = ("BF16", "Q5_1", "Q6_K", "IQ2_XXS")
+FEW = ("Q5_1", "Q6_K", "IQ2_XXS")
 GUARD = np.float32(7.25)
 
 

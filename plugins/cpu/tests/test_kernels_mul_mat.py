@@ -11,14 +11,13 @@ from ggmlrpc_core.errors import OutOfBounds
 from ggmlrpc_core.ggml.types import TYPES
 from ggmlrpc_core.graph.build import GraphBuilder, allocate
 
-OFTEN = {
-    ("dot", "Q4_0"),
-    ("dot", "Q4_K"),
-    ("dot", "F16"),
-    ("tile", "F32"),
-    ("tile", "Q8_0"),
-    ("amx", "Q4_0"),
+OFTEN = {("dot", "Q4_0"), ("dot", "Q4_K"), ("tile", "F32"), ("amx", "Q4_0")}
+"""Cases of a quick run: a kernel takes a second to compile."""
+STRIDED = {("dot", n) for n in ("F16", "F32", "Q4_0")} | {
+    ("tile", n) for n in ("F16", "F32", "Q4_0")
 }
+EXPERTS = {("dot", "Q4_0"), ("dot", "F32"), ("tile", "Q8_0"), ("amx", "Q4_0")}
+OFTEN_EXPERTS = {("dot", "Q4_0")}
 COLUMNS = (1, 3, 9, 37)
 N_ROWS = 37
 
@@ -40,11 +39,15 @@ def path(request, monkeypatch):
     return name
 
 
-def cases() -> list[object]:
-    """(path, type) that exist; those not in OFTEN are slow."""
+def every_case() -> list[tuple[str, str]]:
+    """(path, type) that exist."""
     pairs = [("dot", n) for n in (*PLAIN, *CODES)]
-    pairs += [("tile", n) for n in TILES] + [("amx", n) for n in TILES if n != "F32"]
-    return [p if p in OFTEN else pytest.param(*p, marks=pytest.mark.slow) for p in pairs]
+    return pairs + [("tile", n) for n in TILES] + [("amx", n) for n in TILES if n != "F32"]
+
+
+def cases(wanted, often=OFTEN) -> list[object]:
+    """Those wanted; the ones that are not in `often` are slow."""
+    return [p if p in often else pytest.param(*p, marks=pytest.mark.slow) for p in sorted(wanted)]
 
 
 def random_blocks(name: str, ne: tuple[int, ...]) -> np.ndarray:
@@ -87,7 +90,7 @@ def check(
     )
 
 
-@pytest.mark.parametrize(("path", "name"), cases(), indirect=["path"])
+@pytest.mark.parametrize(("path", "name"), cases(every_case()), indirect=["path"])
 def test_types(compare, path, name):
     for columns in COLUMNS:
         check(compare, path, name, columns=columns)
@@ -99,8 +102,7 @@ def test_broadcast(compare, path, name):
     check(compare, path, name, columns=5, batch=(1, 2, 3, 4))
 
 
-@pytest.mark.parametrize("name", ["F16", "F32", "Q4_0"])
-@pytest.mark.parametrize("path", ["dot", "tile"], indirect=True)
+@pytest.mark.parametrize(("path", "name"), cases(STRIDED), indirect=["path"])
 def test_strides(compare, path, name):
     """A window of a cache of [k, head, position], permuted, by permuted values."""
 
@@ -115,12 +117,15 @@ def test_strides(compare, path, name):
     compare(build, nmse=1e-4 if path == "dot" and name == "Q4_0" else 1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["dot", "tile"], indirect=True)
 def test_f16_values(compare, path):
     compare(lambda b: b.mul_mat(b.new_tensor("F16", 77, 9), b.new_tensor("F16", 77, 3)), nmse=1e-11)
 
 
-@pytest.mark.parametrize("path", ["dot", "tile"], indirect=True)
+@pytest.mark.parametrize(
+    "path", ["dot", pytest.param("tile", marks=pytest.mark.slow)], indirect=True
+)
 def test_a_column_does_not_depend_on_its_neighbours(compare, path):
     weights = np.random.default_rng(1).integers(0, 256, (1, 1, 8, 144), dtype=np.uint8)
     weights[..., 0:4] = np.array([0.5, 0.25], np.float16).view(np.uint8)
@@ -161,11 +166,7 @@ def routed(name: str, n_used: int, n_tokens: int, *, shared: bool):
     return build
 
 
-@pytest.mark.parametrize(
-    ("path", "name"),
-    [("dot", "Q4_0"), ("dot", "F32"), ("tile", "Q8_0"), ("amx", "Q4_0")],
-    indirect=["path"],
-)
+@pytest.mark.parametrize(("path", "name"), cases(EXPERTS, OFTEN_EXPERTS), indirect=["path"])
 @pytest.mark.parametrize("shared", [False, True])
 def test_experts(compare, path, name, shared):
     for n_tokens in (1, 40):
@@ -183,7 +184,7 @@ def test_experts(compare, path, name, shared):
 @pytest.mark.parametrize("path", ["dot"], indirect=True)
 def test_experts_that_do_not_exist(device, path, bad):
     b = GraphBuilder()
-    out = routed("F32", 2, 3, shared=False)(b)
+    out = routed("Q4_0", 2, 3, shared=False)(b)
     buffer = allocate([out], device)
     ids = out.src[2]
     np.ndarray((3, 2), np.int32, buffer.memory.data, offset=ids.offset)[...] = [

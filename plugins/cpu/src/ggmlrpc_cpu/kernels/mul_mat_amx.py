@@ -23,6 +23,7 @@ from ggmlrpc_cpu.compile import kernel
 from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.kernels.access import arg, nb, ne, slot, take
 from ggmlrpc_cpu.kernels.blocks.format import PAIRS, SUPER
+from ggmlrpc_cpu.kernels.blocks.vectors import prefetch_far
 from ggmlrpc_cpu.kernels.dequantize import GRID, row_to, row_to_f32
 from ggmlrpc_cpu.kernels.mul_mat_columns import (
     PLAIN,
@@ -51,6 +52,9 @@ from ggmlrpc_cpu.simd.types import F32x16, U16x16
 
 CONFIG, RESULT, TURNED, ROW = 0, 1024, 5120, 6144
 """Offsets in scratch: tile configuration, four tiles of results, one of them transposed, a row in f32."""
+
+MOST_AHEAD = 128 << 10
+"""Bytes of weights to prefetch at most: they share the second level cache with the tiles."""
 
 I8, I64, VOID = ir.IntType(8), ir.IntType(64), ir.VoidType()
 
@@ -324,7 +328,13 @@ def register(type_name: str, columns: Columns) -> None:
                 place = tile + (r >> 4) * half + (r & 15) * 64
                 to_tile(w + min(first + r, m - 1) * nb1, place, n, row, second)
             x = packed(rec) + first_tile(rec, g) * stride
+            # While tiles are multiplied, fetch what this thread will probably dequantize next.
+            coming = w + (first + 32 * nth) * nb1
+            share = min(32 * nb1, MOST_AHEAD) // ((n_columns + 31) // 32)
             for c in range(0, n_columns, 32):
+                for line in range(0, share, 64):
+                    prefetch_far(coming + line)
+                coming += share
                 x0, both = x + c // 16 * stride, n_columns - c > 16
                 clear()
                 if both:
