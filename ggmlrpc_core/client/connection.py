@@ -24,7 +24,7 @@ from ggmlrpc_core.errors import (
     UnsupportedOp,
     VersionMismatch,
 )
-from ggmlrpc_core.wire.dialects import Dialect, dialect, dialect_names
+from ggmlrpc_core.wire.dialects import Dialect, dialect, spoken_names
 from ggmlrpc_core.wire.handshake import dialect_for, hello_variants, stock_client_accepts
 from ggmlrpc_core.wire.version import ProtocolVersion
 
@@ -275,7 +275,7 @@ def _greet(connection: ClientConnection, *, forced: bool) -> ClientConnection:
         return connection
     spoken = dialect_for(announced)
     if spoken is None:
-        known = ", ".join(dialect_names())
+        known = ", ".join(spoken_names())
         raise VersionMismatch(
             "HELLO",
             "server version",

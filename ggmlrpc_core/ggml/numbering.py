@@ -79,6 +79,15 @@ def _types() -> MappingProxyType[str, int]:
 
 
 @cache
+def numbering_dates() -> frozenset[tuple[str, str]]:
+    """(version, date) of every column that starts inside a version."""
+    heads = (
+        _split(column) for table in ("ops", "unary_ops", "glu_ops") for column in _columns(table)
+    )
+    return frozenset((version, date) for version, date in heads if date)
+
+
+@cache
 def numbering(version: str, date: str = "") -> Numbering:
     """The numbering of a version; with a date (YYYY-MM-DD) where one version hides several.
 

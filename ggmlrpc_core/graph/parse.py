@@ -56,8 +56,8 @@ def parse_graph(
     Raises:
         BadGraph: before anything has run.
     """
-    rows = _Rows(nodes, tensors)
-    type_ids, ops, op_params = translation(dialect).columns(tensors)
+    type_ids, ops, op_params, src_ids = translation(dialect).columns(tensors)
+    rows = _Rows(nodes, tensors, src_ids)
     ne, nb = tensors["ne"].astype(np.int64), tensors["nb"].astype(np.int64)
     nbytes = _extents(rows, type_ids, ne, nb)
     flags = tensors["flags"].astype(np.int64)
@@ -75,8 +75,9 @@ def parse_graph(
 class _Rows:
     """Ids resolved to rows of the tensor list; -1 for none."""
 
-    def __init__(self, nodes: np.ndarray, tensors: np.ndarray) -> None:
+    def __init__(self, nodes: np.ndarray, tensors: np.ndarray, src_ids: np.ndarray) -> None:
         self.tensors = tensors
+        self._src_ids = src_ids
         self._ids, self._first = np.unique(
             tensors["id"], return_index=True
         )  # the first of duplicates wins
@@ -85,13 +86,13 @@ class _Rows:
             self._missing("node id", int(nodes[np.argmin(self.nodes)]))
         if len(np.unique(self.nodes)) != len(self.nodes):
             raise BadGraph(_WHERE, "node list", "one id twice", "each id once")
-        self.src = self._find(tensors["src"])
+        self.src = self._find(src_ids)
         self.view_src = self._find(tensors["view_src"])
-        lost = ((self.src < 0) & (tensors["src"] != 0)).any(axis=1)
+        lost = ((self.src < 0) & (src_ids != 0)).any(axis=1)
         lost |= (self.view_src < 0) & (tensors["view_src"] != 0)
         if lost.any():
             self._refuse_reachable(lost)
-        self.src[tensors["src"] == 0] = -1  # a tensor with id 0 can be a node but never a source
+        self.src[src_ids == 0] = -1  # a tensor with id 0 can be a node but never a source
         self.view_src[tensors["view_src"] == 0] = -1
 
     def _find(self, ids: np.ndarray) -> np.ndarray:
@@ -110,7 +111,7 @@ class _Rows:
                 continue
             seen.add(row)
             if lost[row]:
-                ids = [*self.tensors["src"][row].tolist(), int(self.tensors["view_src"][row])]
+                ids = [*self._src_ids[row].tolist(), int(self.tensors["view_src"][row])]
                 found = [*self.src[row].tolist(), int(self.view_src[row])]
                 missing = next(i for i, r in zip(ids, found) if i and r < 0)
                 self._missing(f"source id of {clip(repr(self.name(row)))}", missing)

@@ -1,40 +1,67 @@
 """Dialects: full wire states, as data.
 
 A dialect is a version's framing and commands plus the numbering of ops, functions and types, plus the meaning of
-op_params. Its name is the version, or `version@date` where one version hides several numberings.
+op_params. Its name is the version, or `version@date` where one version hides several numberings; a bare version means
+its last one. The dialects are every span between two dates at which a version or one of its numberings changed
+(ggml/data/versions.csv and the heads of the numbering tables).
 
-To add a version: a row in _TABLE, `since` / `until` where layouts differ (schema.py), numbers in ggml/data, and
-rows in translate.py where op_params changed meaning.
+To add a version: rows and columns in ggml/data, `since` / `until` where layouts differ (schema.py),
+and rows in meanings.py where op_params changed meaning.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from types import MappingProxyType
 
 from ggmlrpc_core.errors import LocalProtocolError
-from ggmlrpc_core.ggml.numbering import Numbering, numbering
+from ggmlrpc_core.ggml.numbering import Numbering, numbering, numbering_dates
+from ggmlrpc_core.ggml.types import read_table
 from ggmlrpc_core.wire import schema
 from ggmlrpc_core.wire.commands import COMMANDS, Command
 from ggmlrpc_core.wire.layout import Layout, Params
-from ggmlrpc_core.wire.version import ProtocolVersion, V
+from ggmlrpc_core.wire.version import ERA_A, ERA_B, ERA_C, ERA_D, ERA_E, ProtocolVersion, V
+
+ERAS = {"none-A": ERA_A, "none-B": ERA_B, "none-C": ERA_C, "none-D": ERA_D, "none-E": ERA_E}
+
+FIRST_SPOKEN = V(5, 1)
+
+_UNSURE_DATES = {"6.0.0": "2026-08-26", "7.0.0": "2026-09-11"}
+"""First dates that are known as "on or after"."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One dialect in the table: version, date of the numbering where it matters, and since when it shipped."""
+class Span:
+    """From one change of a version or of its numbers to the next.
 
-    version: ProtocolVersion
-    shipped: str
-    date: str = ""
+    Attributes:
+        label: name of the version in the tables, "none-C" or "2.0.0".
+        first: date, YYYY-MM-DD.
+    """
+
+    label: str
+    first: str
+
+    @property
+    def version(self) -> ProtocolVersion:
+        """As a triple; eras before HELLO are 0.1 to 0.5."""
+        return ERAS.get(self.label) or V(*(int(part) for part in self.label.split(".")))
 
 
-_TABLE = (
-    Row(V(5, 1, 0), "2026-08-18"),
-    Row(V(6, 0, 0), "2026-08-26"),
-    Row(V(7, 0, 0), "2026-09-11"),
-)
+def _spans() -> list[Span]:
+    """Every span of the upstream versions, oldest first."""
+    rows = [
+        r for r in read_table("versions") if re.fullmatch(r"none-[A-E]|\d+\.\d+\.\d+", r["version"])
+    ]
+    starts = [(r["version"], _UNSURE_DATES.get(r["version"], r["first_date"])) for r in rows]
+    spans = []
+    for (label, first), (_, end) in zip(starts, [*starts[1:], ("", "9999")]):
+        version = label.partition("-")[0]
+        inside = {date for v, date in numbering_dates() if v == version and first < date < end}
+        spans += [Span(label, date) for date in sorted({first} | inside)]
+    return spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +92,7 @@ class Dialect:
     Attributes:
         name: "7.0.0", or "2.0.0@2025-08-05".
         version: what HELLO announces.
-        shipped: first date.
+        shipped: first date of this state, YYYY-MM-DD.
         numbering: numbers of ops, functions and types.
         max_src, max_name: compile-time constants of the peer's build.
     """
@@ -126,14 +153,16 @@ class Dialect:
 
 @cache
 def _dialects() -> dict[str, Dialect]:
+    spans = _spans()
+    several = {s.label for s in spans if sum(o.label == s.label for o in spans) > 1}
     found = {}
-    for row in _TABLE:
-        name = f"{row.version}@{row.date}" if row.date else str(row.version)
+    for span in spans:
+        name = f"{span.label}@{span.first}" if span.label in several else span.label
         found[name] = Dialect(
             name=name,
-            version=row.version,
-            shipped=row.shipped,
-            numbering=numbering(str(row.version), row.date),
+            version=span.version,
+            shipped=span.first,
+            numbering=numbering(span.label.partition("-")[0], span.first),
         )
     return found
 
@@ -143,18 +172,29 @@ def dialect_names() -> list[str]:
     return list(_dialects())
 
 
+def spoken_names() -> list[str]:
+    """Names of the dialects that server and client speak; of older ones only layouts and numbers are known here."""
+    return [name for name, d in _dialects().items() if d.version >= FIRST_SPOKEN]
+
+
+def wire_states() -> list[Dialect]:
+    """One dialect, that with the last numbering, for each state of framing and layouts."""
+    return list({d.version: d for d in _dialects().values()}.values())
+
+
 def dialect(name: str) -> Dialect:
-    """Look a dialect up by name.
+    """Look a dialect up by name; a bare version means its last numbering.
 
     Raises:
         LocalProtocolError: no such dialect.
     """
-    try:
-        return _dialects()[name]
-    except KeyError:
-        raise LocalProtocolError(
-            "dialect", "name", repr(name), "one of " + ", ".join(dialect_names())
-        ) from None
+    dialects = _dialects()
+    found = dialects.get(name) or next(
+        (d for known, d in reversed(dialects.items()) if known.partition("@")[0] == name), None
+    )
+    if found is None:
+        raise LocalProtocolError("dialect", "name", repr(name), "one of " + ", ".join(dialects))
+    return found
 
 
 def newest() -> Dialect:

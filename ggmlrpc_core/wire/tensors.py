@@ -13,7 +13,7 @@ import numpy as np
 from ggmlrpc_core.ggml.types import TYPES, GgmlType
 from ggmlrpc_core.wire.dialects import Dialect
 from ggmlrpc_core.wire.layout import dtype_of
-from ggmlrpc_core.wire.translate import UNKNOWN, translation
+from ggmlrpc_core.wire.translate import translation
 
 TYPE_BY_ID: dict[int, GgmlType] = {t.id: t for t in TYPES.values()}
 

@@ -3,43 +3,23 @@
 Canonical numbers are those of ggml.numbering.NEWEST, canonical op_params have the newest meaning. A number that the
 newest state does not know becomes -1, which no later check accepts.
 
-REWRITES states every slot of op_params that an older dialect leaves to an implied value, as data.
+What changed its meaning is in meanings.py.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
 from ggmlrpc_core.ggml.numbering import NEWEST
 from ggmlrpc_core.wire.dialects import Dialect
-from ggmlrpc_core.wire.version import ProtocolVersion, V
+from ggmlrpc_core.wire.meanings import MEANINGS, Rows
 
 UNKNOWN = -1
-
-
-def _bits(value: float) -> int:
-    return struct.unpack("<i", struct.pack("<f", value))[0]
-
-
-@dataclass(frozen=True, slots=True)
-class Rewrite:
-    """A slot that clients before `until` send as 0 although it means `value`.
-
-    Source: docs/reference/protocol, op_params that changed meaning.
-    """
-
-    op: str
-    until: ProtocolVersion
-    slot: int
-    value: int
-
-
-REWRITES = (Rewrite("DSV4_HC_PRE", V(7, 0), 0, _bits(1.0)),)
+MAX_SRC = 10
 
 
 def _lut(ours: Mapping[str, int], theirs: Mapping[str, int]) -> np.ndarray:
@@ -48,6 +28,21 @@ def _lut(ours: Mapping[str, int], theirs: Mapping[str, int]) -> np.ndarray:
     for name, number in theirs.items():
         lut[number] = ours.get(name, UNKNOWN)
     return lut
+
+
+class Columns(NamedTuple):
+    """What a dialect may write differently, in canonical form.
+
+    Attributes:
+        type, op: int64 [n].
+        op_params: int32 [n, 16].
+        src: ids, uint64 [n, 10].
+    """
+
+    type: np.ndarray
+    op: np.ndarray
+    op_params: np.ndarray
+    src: np.ndarray
 
 
 class Translation:
@@ -69,42 +64,44 @@ class Translation:
             "UNARY": _lut(n.unary, NEWEST.unary),
             "GLU": _lut(n.glu, NEWEST.glu),
         }
-        self.rewrites = tuple(r for r in REWRITES if dialect.version < r.until)
+        self.meanings = tuple(m for m in MEANINGS if dialect.shipped < m.until)
         # The same as plain lists, for one tensor at a time: every SET and GET of a token has one.
         self._type_list, self._op_list = self.types.tolist(), self.ops.tolist()
-        self._special = {NEWEST.ops[r.op] for r in self.rewrites}
-        self._special |= {NEWEST.ops["UNARY"], NEWEST.ops["GLU"]}
+        self._functions = {NEWEST.ops["UNARY"]: self.unary, NEWEST.ops["GLU"]: self.glu}
 
     def one(
         self, wire_type: int, wire_op: int, op_params: tuple[int, ...]
     ) -> tuple[int, int, tuple[int, ...]]:
-        """Canonical (type, op, op_params) of one tensor; the same as `columns` for a row."""
+        """Canonical (type, op, op_params) of one tensor outside a graph, where only numbers matter."""
         ggml_type = self._type_list[wire_type] if wire_type < len(self._type_list) else UNKNOWN
         op = self._op_list[wire_op] if wire_op < len(self._op_list) else UNKNOWN
-        if op in self._special:
-            row = np.zeros(1, [("type", "<u4"), ("op", "<u4"), ("op_params", "<i4", (16,))])
-            row["op"], row["op_params"] = wire_op, op_params
-            op_params = tuple(self.columns(row)[2][0].tolist())
+        if op in self._functions:
+            function = int(_look(self._functions[op], np.array(op_params[:1]))[0])
+            op_params = (function, *op_params[1:])
         return ggml_type, op, op_params
 
-    def columns(self, tensors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Canonical (type, op, op_params) of a structured array of rpc_tensor.
+    def columns(self, tensors: np.ndarray) -> Columns:
+        """Canonical columns of a structured array of rpc_tensor.
 
-        Returns:
-            int64 [n], int64 [n], int32 [n, 16].
+        Raises:
+            BadGraph: a node has an older form that cannot be told in the newest.
         """
-        types = _look(self.types, tensors["type"])
         ops = _look(self.ops, tensors["op"])
         params = np.array(tensors["op_params"], np.int32)
-        for op, lut in (("UNARY", self.unary), ("GLU", self.glu)):
-            rows = np.flatnonzero(ops == NEWEST.ops[op])
+        src = np.array(tensors["src"][:, :MAX_SRC], np.uint64)
+        if tensors["src"][:, MAX_SRC:].any():
+            ops = np.where(
+                tensors["src"][:, MAX_SRC:].any(axis=1), UNKNOWN, ops
+            )  # no op of ours has as many
+        for number, lut in self._functions.items():
+            rows = np.flatnonzero(ops == number)
             if rows.size:
                 params[rows, 0] = _look(lut, params[rows, 0])
-        for rewrite in self.rewrites:
-            rows = np.flatnonzero(ops == NEWEST.ops[rewrite.op])
+        for meaning in self.meanings:
+            rows = np.flatnonzero(ops == NEWEST.ops[meaning.op])
             if rows.size:
-                params[rows, rewrite.slot] = rewrite.value
-        return types, ops, params
+                meaning.change(Rows(rows, params, src, tensors))
+        return Columns(_look(self.types, tensors["type"]), ops, params, src)
 
     def to_dialect(self, tensors: np.ndarray) -> None:
         """Turn canonical numbers in a structured array into the dialect's, in place.

@@ -20,7 +20,7 @@ from ggmlrpc_core.graph.build import GraphBuilder, allocate
 from ggmlrpc_core.server import HashCache, Server
 from ggmlrpc_core.testing import ChaosDevice, NullDevice, ReferenceDevice, run_remote_case
 from ggmlrpc_core.testing.cases import all_cases
-from ggmlrpc_core.wire.dialects import dialect, dialect_names
+from ggmlrpc_core.wire.dialects import dialect, spoken_names
 
 TIMEOUT = 20
 
@@ -49,7 +49,7 @@ def mul_mat(device, ggml_type="F32", seed=0):
     return b.graph(y), w, x, y
 
 
-@pytest.mark.parametrize("name", dialect_names())
+@pytest.mark.parametrize("name", spoken_names())
 def test_every_dialect_computes(name):
     with (
         Server(

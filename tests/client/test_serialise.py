@@ -14,7 +14,7 @@ from ggmlrpc_core.graph.parse import parse_graph
 from ggmlrpc_core.ops.validate import check_nodes
 from ggmlrpc_core.testing.cases import all_cases
 from ggmlrpc_core.testing.null import NullDevice
-from ggmlrpc_core.wire.dialects import dialect, dialect_names, newest
+from ggmlrpc_core.wire.dialects import dialect, spoken_names, newest
 
 BASE = 1 << 40
 
@@ -23,7 +23,7 @@ def place(tensor):
     return (0, 0) if tensor.buffer is None else (77, BASE + tensor.offset)
 
 
-@pytest.mark.parametrize("name", dialect_names())
+@pytest.mark.parametrize("name", spoken_names())
 def test_a_parsed_message_is_the_graph_again(name):
     spoken = dialect(name)
     for case in (
@@ -101,7 +101,7 @@ def test_an_op_that_the_dialect_lacks_is_named():
     node = b.swiglu_clamp(b.new_tensor("F32", 4), b.new_tensor("F32", 4), limit=1.0)
     allocate([node], NullDevice())
     graph = b.graph(node)
-    missing = [n for n in dialect_names() if "SWIGLU_CLAMP" not in dialect(n).numbering.glu]
+    missing = [n for n in spoken_names() if "SWIGLU_CLAMP" not in dialect(n).numbering.glu]
     for name in missing:
         with pytest.raises(UnsupportedOp, match="SWIGLU_CLAMP"):
             graph_message(graph, dialect(name), place)

@@ -20,11 +20,12 @@ from ggmlrpc_core.errors import (
     TruncatedFrame,
     UnknownCommand,
 )
-from ggmlrpc_core.wire.dialects import dialect, dialect_names
+from ggmlrpc_core.wire.dialects import dialect, wire_states
 from ggmlrpc_core.wire.tensors import TensorRecord
 
 T = TensorRecord(1, 0, (4, 1, 1, 1), (4, 16, 16, 16), buffer=9, data=64, name=b"t")
 REPLIES = {
+    "GRAPH_COMPUTE": {"result": 0},
     "ALLOC_BUFFER": {"remote_ptr": 3, "remote_size": 64},
     "GET_ALIGNMENT": {"alignment": 32},
     "GET_MAX_SIZE": {"max_size": 2**64 - 1},
@@ -57,6 +58,8 @@ FIELDS = {
 def pair(name="7.0.0", **kwargs):
     d = dialect(name)
     client, server = Connection(Role.CLIENT, d), Connection(Role.SERVER, d, **kwargs)
+    if "HELLO" not in d.by_name:
+        return client, server
     server.receive_data(client.request("HELLO"))
     assert isinstance(server.next_event(), Request)
     major, minor, patch = d.version
@@ -83,9 +86,11 @@ def same(a, b):
     return a == b
 
 
-@pytest.mark.parametrize("step", [1, 7, 10**6])
-@pytest.mark.parametrize("command", FIELDS)
-@pytest.mark.parametrize("name", dialect_names())
+@pytest.mark.parametrize("step", [1, 10**6])
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [(d.name, command) for d in wire_states() for command in FIELDS if command in d.by_name],
+)
 def test_every_command_back_to_back(name, command, step):
     client, server = pair(name)
     data = client.request(command, **FIELDS[command])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from ggmlrpc_core.testing.pair import EnginePair
-from ggmlrpc_core.wire.dialects import dialect, dialect_names
+from ggmlrpc_core.wire.dialects import dialect, spoken_names
 from ggmlrpc_core.wire.tensors import TensorRecord
 
 TENSOR = TensorRecord(id=1, type=24, ne=(5, 1, 1, 1), nb=(1, 5, 5, 5), buffer=7, data=4096)
 
 
-@pytest.mark.parametrize("name", dialect_names())
+@pytest.mark.parametrize("name", spoken_names())
 def test_a_short_session(name):
     pair = EnginePair(dialect(name))
     pair.hello()

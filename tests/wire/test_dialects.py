@@ -1,31 +1,82 @@
 import pytest
 
 from ggmlrpc_core.errors import LocalProtocolError
+from ggmlrpc_core.ggml.types import read_table
 from ggmlrpc_core.wire import dialects
 from ggmlrpc_core.wire.version import V
 
 
 def test_names_newest_and_lookup():
-    assert dialects.dialect_names() == ["5.1.0", "6.0.0", "7.0.0"]
+    names = dialects.dialect_names()
+    assert names[0] == "none-A"
+    assert names[-3:] == ["5.1.0", "6.0.0", "7.0.0"]
     assert dialects.newest().name == "7.0.0"
     assert dialects.by_version(V(6, 0)).name == "6.0.0"
     assert dialects.by_version(V(6, 1)) is None
+    assert dialects.by_version(V(2, 0)).name == "2.0.0@2025-10-02"
+
+
+def test_a_bare_version_means_its_last_numbering():
+    assert dialects.dialect("2.0.0").name == "2.0.0@2025-10-02"
+    assert dialects.dialect("none-C").name == "none-C@2024-12-03"
+    assert dialects.dialect("2.0.0@2025-08-05").numbering.ops["ADD_ID"] == 3
+
+
+def test_every_version_of_the_table_is_there():
+    labels = [r["version"] for r in read_table("versions")]
+    upstream = [v for v in labels if not v.startswith("ik-") and "proposal" not in v]
+    assert list(dict.fromkeys(n.partition("@")[0] for n in dialects.dialect_names())) == upstream
+
+
+UPSTREAM = [
+    row
+    for row in read_table("versions")
+    if not row["version"].startswith("ik-") and "proposal" not in row["version"]
+]
+
+
+@pytest.mark.parametrize("row", UPSTREAM, ids=lambda r: r["version"])
+def test_sizes_are_those_of_the_table(row):
+    d = dialects.dialect(row["version"])
+    assert d.tensor.size == int(row["rpc_tensor_bytes"])
+    hello = d.by_name.get("HELLO")
+    assert (hello is None) == (row["hello_request_bytes"] == "")
+    if hello is not None:
+        assert hello.request.size == int(row["hello_request_bytes"])
+        assert hello.reply.size == int(row["hello_response_bytes"])
+    assert len(d.numbering.ops) == int(row["op_count_last"])
+    # 6.0 has a number above its last command that is never sent
+    assert max(d.by_number) + 1 == int(row["command_count"]) - (d.version >= V(6, 0))
+
+
+def test_nine_op_numberings_hide_behind_2_0_0():
+    numberings = {
+        tuple(dialects.dialect(n).numbering.ops.items())
+        for n in dialects.dialect_names()
+        if n.startswith("2.0.0@")
+    }
+    assert len(numberings) == 9
 
 
 def test_unknown_name_lists_what_exists():
     with pytest.raises(LocalProtocolError) as caught:
-        dialects.dialect("7.0")
-    assert str(caught.value) == "dialect: name is '7.0', expected one of 5.1.0, 6.0.0, 7.0.0"
+        dialects.dialect("8.0.0")
+    assert str(caught.value).startswith(
+        "dialect: name is '8.0.0', expected one of none-A, none-B@2024-05-20, "
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "head", "memset_answered"),
     [("5.1.0", 304, True), ("6.0.0", 304, False), ("7.0.0", 305, False)],
 )
-def test_what_differs(name, head, memset_answered):
+def test_what_differs_in_the_newest(name, head, memset_answered):
     d = dialects.dialect(name)
     assert d.by_name["SET_TENSOR"].request.size == head
     assert (d.by_name["MEMSET_TENSOR"].reply is not None) is memset_answered
-    assert d.tensor.size == 296
     assert d.by_number[14].name == "HELLO"
-    assert d.foreign_data_is_zero
+
+
+def test_foreign_tensors_have_address_zero_from_4_0():
+    assert not dialects.dialect("3.6.1").foreign_data_is_zero
+    assert dialects.dialect("4.0.0").foreign_data_is_zero

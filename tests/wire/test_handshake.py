@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ggmlrpc_core.wire.dialects import dialect, dialect_names, newest
+from ggmlrpc_core.wire.dialects import dialect, spoken_names, newest
 from ggmlrpc_core.wire.handshake import dialect_for, hello_variants, stock_client_accepts
 from ggmlrpc_core.wire.version import V
 
@@ -37,7 +37,7 @@ def test_forms_of_hello_start_with_the_newest():
     assert len(set(sizes)) == len(sizes)
     every = {
         dialect(n).by_name["HELLO"].request.size
-        for n in dialect_names()
+        for n in spoken_names()
         if "HELLO" in dialect(n).by_name
     }
     assert set(sizes) == every

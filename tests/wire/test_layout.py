@@ -9,7 +9,7 @@ import pytest
 
 from ggmlrpc_core.wire import schema
 from ggmlrpc_core.wire.commands import COMMANDS
-from ggmlrpc_core.wire.dialects import dialect, dialect_names
+from ggmlrpc_core.wire.dialects import dialect, wire_states
 from ggmlrpc_core.wire.layout import Layout, dtype_of, flatten
 
 SCHEMAS = {
@@ -29,7 +29,7 @@ def plain(value):
     return value
 
 
-@pytest.mark.parametrize("name", dialect_names())
+@pytest.mark.parametrize("name", [d.name for d in wire_states()])
 @pytest.mark.parametrize("message", SCHEMAS)
 def test_layout_and_construct_agree(name, message):
     params = dialect(name).params
@@ -43,7 +43,7 @@ def test_layout_and_construct_agree(name, message):
     assert SCHEMAS[message].build(ours, **params.as_dict()) == data
 
 
-@pytest.mark.parametrize("name", dialect_names())
+@pytest.mark.parametrize("name", [d.name for d in wire_states()])
 def test_tensor_dtype_reads_what_construct_reads(name):
     d = dialect(name)
     data = random.Random(1).randbytes(3 * d.tensor.size)

@@ -29,7 +29,7 @@ def test_numbers_of_an_older_state_become_canonical():
         (ops.ops["UNARY"], 10),
     )
     assert ops.ops["GLU"] != NEWEST.ops["GLU"]
-    _, op, params = translation(OLD).columns(array)
+    _, op, params, _ = translation(OLD).columns(array)
     assert op.tolist() == [NEWEST.ops["FLASH_ATTN_EXT"], NEWEST.ops["GLU"], NEWEST.ops["UNARY"]]
     assert params[:, 0].tolist() == [7, NEWEST.glu["SWIGLU"], NEWEST.unary["SILU"]]
 
@@ -37,7 +37,7 @@ def test_numbers_of_an_older_state_become_canonical():
 def test_there_and_back_is_the_same():
     ops = numbering("4.0.0", "2026-04-15")
     array = rows(OLD, (ops.ops["GLU"], 2), (ops.ops["UNARY"], 21), (0, 5))
-    types, op, params = translation(OLD).columns(array)
+    types, op, params, _ = translation(OLD).columns(array)
     back = array.copy()
     back["type"], back["op"], back["op_params"] = types, op, params
     translation(OLD).to_dialect(back)
@@ -48,13 +48,13 @@ def test_there_and_back_is_the_same():
 def test_unknown_numbers_become_unknown(number):
     array = rows(dialect("7.0.0"), (number, 0))
     array["type"] = number
-    types, op, _ = translation(dialect("7.0.0")).columns(array)
+    types, op, _, _ = translation(dialect("7.0.0")).columns(array)
     assert (types[0], op[0]) == (UNKNOWN, UNKNOWN)
 
 
 @pytest.mark.parametrize("function", [-1, 22, 2**31 - 1])
 def test_unknown_functions_become_unknown(function):
-    _, _, params = translation(dialect("7.0.0")).columns(
+    _, _, params, _ = translation(dialect("7.0.0")).columns(
         rows(dialect("7.0.0"), (NEWEST.ops["UNARY"], function))
     )
     assert params[0, 0] == UNKNOWN
@@ -63,7 +63,7 @@ def test_unknown_functions_become_unknown(function):
 @pytest.mark.parametrize(("name", "scale"), [("5.1.0", 1.0), ("6.0.0", 1.0), ("7.0.0", 0.0)])
 def test_dsv4_hc_pre_before_7_has_scale_one(name, scale):
     d = dialect(name)
-    _, _, params = translation(d).columns(rows(d, (NEWEST.ops["DSV4_HC_PRE"], 0)))
+    _, _, params, _ = translation(d).columns(rows(d, (NEWEST.ops["DSV4_HC_PRE"], 0)))
     assert struct.unpack("<f", params[0, :1].tobytes())[0] == scale
 
 
