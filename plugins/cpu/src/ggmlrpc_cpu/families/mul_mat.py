@@ -80,11 +80,18 @@ def _place(t: Tensor) -> Hashable:
 class _Maker:
     """The steps of one node, for either op."""
 
-    def __init__(self, node: Tensor, n_columns: int, n_groups: int, context: Context) -> None:
-        self.node, self.context = node, context
-        self.weights, self.values = node.src[0], node.src[1]
-        assert self.weights is not None and self.values is not None
-        self.n_columns, self.n_groups = n_columns, n_groups
+    def __init__(
+        self,
+        node: Tensor,
+        weights: Tensor,
+        values: Tensor,
+        *,
+        n_columns: int,
+        n_groups: int,
+        n_threads: int,
+    ) -> None:
+        self.node, self.weights, self.values = node, weights, values
+        self.n_columns, self.n_groups, self.n_threads = n_columns, n_groups, n_threads
         self.routed = node.op == "MUL_MAT_ID"
         self.table = 0
         if self.routed:
@@ -131,7 +138,7 @@ class _Maker:
     def _chunk(self, row_bytes: int, target: int, multiple: int) -> int:
         """Rows of weights to take at once, so that every thread has several turns."""
         rows = max(1, target // max(row_bytes, 1))
-        turns = max(1, 4 * self.context.n_threads // self.n_groups)
+        turns = max(1, 4 * self.n_threads // self.n_groups)
         rows = min(rows, -(-self.weights.ne[1] // turns))
         return _up(rows, multiple)
 
@@ -173,16 +180,22 @@ class _Maker:
         w = self.weights
         n = w.ne[0]
         flops = 2.0 * n * w.ne[1] * self.n_columns
-        if w.type.name != "F32" and self.values.type.name == "F32" and n % 32 == 0 and amx_works():
+        if (
+            w.type.name != "F32"
+            and self.values.type.name == "F32"
+            and n > 0
+            and n % 32 == 0
+            and amx_works()
+        ):
             return self._on_amx(flops)
         step = Step(f"{self.node.op}:tile:{w.type.name}", self.node, cost=TILE_NS_PER_FLOP * flops)
         per = min(32, self._chunk(4 * n, TILE_BYTES, 4))
-        step.scratch = self.context.n_threads * (_up(4 * _up(n, 16) * per, 64) + 1024)
+        step.scratch = self.n_threads * (_up(4 * _up(n, 16) * per, 64) + 1024)
         return self._as_f32(step, per)
 
     def _on_amx(self, flops: float) -> list[Step]:
         """The same on AMX, columns packed as bf16."""
-        w, threads = self.weights, self.context.n_threads
+        w, threads = self.weights, self.n_threads
         n, parts = w.ne[0], 2 if w.type.name == "F16" else 1
         stride = parts * 32 * n
         scratch = threads * _up(AMX_SCRATCH + 4 * n + parts * 64 * n, 64)
@@ -210,7 +223,9 @@ def mul_mat(node: Tensor, context: Context) -> list[Step] | None:
         return None
     n_groups = weights.ne[2] * weights.ne[3]
     n_columns = values.ne[1] * values.ne[2] * values.ne[3]
-    make = _Maker(node, n_columns, n_groups, context)
+    make = _Maker(
+        node, weights, values, n_columns=n_columns, n_groups=n_groups, n_threads=context.n_threads
+    )
     few = n_columns // n_groups <= _few(weights)
     return make.few() if few else make.many()
 
@@ -229,6 +244,9 @@ def mul_mat_id(node: Tensor, context: Context) -> list[Step] | None:
     ):
         return None
     n_columns = ids.ne[0] * ids.ne[1]
-    make = _Maker(node, n_columns, min(weights.ne[2], n_columns), context)
+    n_groups = min(weights.ne[2], n_columns)  # at most so many experts are asked for
+    make = _Maker(
+        node, weights, values, n_columns=n_columns, n_groups=n_groups, n_threads=context.n_threads
+    )
     few = n_columns <= _few(weights) * weights.ne[2]
     return make.few() if few else make.many()
