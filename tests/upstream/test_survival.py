@@ -13,8 +13,8 @@ from upstream.session import N_TOKENS, Models, References, Servers, prompt
 from upstream.stock import Kv, StockClient, nmse
 
 KV = Kv("F32", "F32")
-LARGE = Shape(n_layer=8, n_embd=2048, n_ff=5632, n_head=64, n_head_kv=8, n_vocab=4096)
-"""About 1.6 GB of F32 weights: loading takes long enough to be killed in the middle."""
+LARGE = Shape(n_layer=4, n_embd=2048, n_ff=5632, n_head=64, n_head_kv=8, n_vocab=4096)
+"""About 0.8 GB of F32 weights: loading takes long enough to be killed in the middle."""
 PATIENCE = 60.0
 
 
