@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ggmlrpc_core.wire.dialects import dialect, spoken_names, newest
+from ggmlrpc_core.wire.dialects import dialect, newest, spoken_names
 from ggmlrpc_core.wire.handshake import dialect_for, hello_variants, stock_client_accepts
 from ggmlrpc_core.wire.version import V
 

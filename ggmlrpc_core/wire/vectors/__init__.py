@@ -1,7 +1,8 @@
 """Test vectors: real messages with their fields, one file per command.
 
-Each `[[vector]]` has the version, where it comes from, the request's payload in hex, the reply's where
-there is one, and the fields that they hold. Numbers above 2^63 and bytes are text ("0x...", "hex:..."), because TOML has neither.
+Each `[[vector]]` has the version, where it comes from, the request's payload in hex, the reply's
+where there is one, and the fields that they hold. Numbers above 2^63 and bytes are text ("0x...",
+"hex:..."), because TOML has neither.
 """
 
 from __future__ import annotations
