@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from functools import cache
+from importlib.util import find_spec
 
 from ggmlrpc_cpu.isa import isa
 
@@ -107,6 +108,8 @@ def _probe_in_child() -> bool:
 @cache
 def amx_works() -> bool:
     """Whether kernels of this process may use AMX tiles with bf16; asks for the permission on the way."""
+    if find_spec("llvmlite") is None:
+        return False  # NumPy only: nothing is compiled
     if os.environ.get(AMX_VARIABLE) == "0" or isa() != "avx512vnni":
         return False
     from llvmlite import binding
