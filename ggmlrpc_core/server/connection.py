@@ -14,7 +14,7 @@ from ggmlrpc_core.engine.connection import Connection
 from ggmlrpc_core.engine.events import PEER_CLOSED, Request
 from ggmlrpc_core.engine.limits import Limits
 from ggmlrpc_core.engine.state import Role
-from ggmlrpc_core.errors import GgmlRpcError, GraphStopped
+from ggmlrpc_core.errors import DeviceError, GgmlRpcError, GraphStopped
 from ggmlrpc_core.server import trace
 from ggmlrpc_core.server.link import SocketLink
 from ggmlrpc_core.server.services import Services
@@ -43,6 +43,7 @@ class ClientConnection:
         self._label = label
         self._lock = threading.Lock()
         self._closing = False
+        self._told = False
         limits = services.limits
         engine_limits = Limits(max_message=limits.max_message)
         self._conn = Connection(Role.SERVER, dialect, limits=engine_limits)
@@ -63,16 +64,17 @@ class ClientConnection:
         except Exception as exc:  # a bug in the server must not cost the other clients anything
             self._fail(exc)
         finally:
-            self._link.shutdown()
+            self.shutdown()
             self._conn.close()
             try:
                 self._session.close()
-            finally:
-                self._sock.close()
-                log.info("Client connection closed [%s]", self._label)
+            except Exception as exc:  # a device that cannot free is no reason to keep the client
+                log.error("[%s] not closed cleanly: %s: %s", self._label, type(exc).__name__, exc)
+            self._sock.close()
+            log.info("Client connection closed [%s]", self._label)
 
     def shutdown(self) -> None:
-        """End the connection from another thread, without a word to the log."""
+        """End the connection, from any thread."""
         with self._lock:
             self._closing = True
         self._link.shutdown()
@@ -96,15 +98,13 @@ class ClientConnection:
                 link.send(reply)
 
     def _fail(self, exc: BaseException) -> None:
-        """Close because of a fault; the first one is told. From any thread.
-
-        NOTE: a fault must not be kept: its traceback holds the memory that was being received into, in a cycle
-        with this object that only the garbage collector would end.
-        """
+        """Close because of a fault; the first one is told. From any thread."""
         with self._lock:
-            told = self._closing
-            self._closing = True
-        if not told and not isinstance(exc, GraphStopped):
+            # Once the end has begun, a cut message or a stopped graph is no news; a real fault is.
+            expected = isinstance(exc, GraphStopped) or not isinstance(exc, DeviceError)
+            told = self._told or (self._closing and expected)
+            self._told = self._told or not told
+        if not told:
             if isinstance(exc, GgmlRpcError):
                 log.warning("[%s] closed: %s", self._label, exc)
             else:

@@ -20,6 +20,10 @@ PEER_CHECK_SECONDS = 1.0
 """How often a wait for the device looks whether the peer is still there."""
 
 
+MOST_QUEUED = 256
+"""Jobs of one session that wait for one device; a client that sends more is made to wait."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServedDevice:
     """One device in a server's list.
@@ -89,7 +93,10 @@ class Schedule:
             for lane, job in self._touching[index].items():
                 if lane != device:
                     self._wait(job)
-        job = self._devices[device].worker.submit(self._lanes[device], work)
+        lane_here = self._lanes[device]
+        if len(lane_here.jobs) >= MOST_QUEUED:
+            self._wait(self._touching[device][device])
+        job = self._devices[device].worker.submit(lane_here, work)
         for index in touched:
             self._touching[index][device] = job
         return job
