@@ -56,7 +56,8 @@ class Span:
         if self.n_taps <= self.n_out * size:
             return range(self.n_taps)
         first = self.pad - np.arange(self.n_out) * self.stride
-        taps = np.unique(first[:, None] + np.arange(size)[None, :])
+        reach = np.unique(first[:, None] + np.arange(size)[None, :])
+        taps = reach[reach % self.dilation == 0] // self.dilation
         return [int(tap) for tap in taps if 0 <= tap < self.n_taps]
 
 
