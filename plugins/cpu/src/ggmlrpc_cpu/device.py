@@ -16,6 +16,7 @@ from ggmlrpc_cpu.cpu_info import cpu_name
 from ggmlrpc_cpu.executable import CpuExecutable
 from ggmlrpc_cpu.plan import Plan, make_plan
 from ggmlrpc_cpu.ready import WALKER, ReadyKernels, environment_mode
+from ggmlrpc_cpu.stamp import Stamps
 from ggmlrpc_cpu.threads import Team, default_threads
 
 NAME = "CPU"
@@ -50,6 +51,7 @@ class CpuDevice:
         self.n_threads = n_threads or default_threads()
         self._kernels = ReadyKernels(compile_mode or environment_mode())
         self._team: Team | None = None
+        self._stamps = Stamps()
         self._plans: OrderedDict[bytes, CpuExecutable] = OrderedDict()
         self._alive: weakref.WeakSet[CpuExecutable] = weakref.WeakSet()
 
@@ -98,7 +100,7 @@ class CpuDevice:
         from ggmlrpc_cpu.families.all import import_families
 
         import_families()
-        return make_plan(graph, self._kernels, n_threads=self.n_threads)
+        return make_plan(graph, self._kernels, n_threads=self.n_threads, stamps=self._stamps)
 
     def renewed(self, plan: Plan) -> Plan:
         """The plan made again when a kernel that it lacked has become ready."""

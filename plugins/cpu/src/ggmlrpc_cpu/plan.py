@@ -6,7 +6,7 @@ No numba here: a plan asks `Kernels` for addresses, and what has none becomes a 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,7 +14,8 @@ import numpy as np
 
 from ggmlrpc_core.graph.tensor import FLAG_OUTPUT, Graph, Tensor
 from ggmlrpc_cpu import record as R
-from ggmlrpc_cpu.step import FAMILIES, Context, Step
+from ggmlrpc_cpu.stamp import Stamps, tensors_of
+from ggmlrpc_cpu.step import FAMILIES, LAYOUT_ONLY, Context, Step
 
 SOLO_COST = 6000.0
 """Nanoseconds below which a step is not worth a barrier."""
@@ -100,7 +101,7 @@ class _Shared:
         """The step fills its region."""
         assert step.shared is not None
         key, size = step.shared
-        reads = [_span(t) for t in _tensors(step)[1:] if t is not None]
+        reads = [_span(t) for t in tensors_of(step)[1:] if t is not None]
         if step.keeps:
             self._kept[key] = reads
             self.kept_size[key] = max(size, self.kept_size.get(key, 0))
@@ -109,15 +110,13 @@ class _Shared:
 
     def written(self, node: Tensor) -> None:
         """A node has been computed: forget what was made from memory that it overwrites."""
+        if self._key is None and not self._kept:
+            return
         low, high = _span(node)
         if any(a < high and low < b for a, b in self._reads):
             self._key, self._reads = None, []
         for key in [k for k, r in self._kept.items() if any(a < high and low < b for a, b in r)]:
             del self._kept[key]
-
-
-def _tensors(step: Step) -> tuple[Tensor | None, ...]:
-    return (step.node, *step.node.src)[: R.N_TENSORS] if step.tensors is None else step.tensors
 
 
 def _next_reader(nodes: list[Tensor], i: int) -> Tensor | None:
@@ -136,123 +135,152 @@ def _aligned(size: int) -> np.ndarray:
     return memory[start : start + size]
 
 
-def make_plan(graph: Graph, kernels: KernelSource, *, n_threads: int) -> Plan:
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """One record to be, or one host stage (step None)."""
+
+    index: int
+    node: Tensor
+    step: Step | None = None
+    stamp: tuple[bytes, list[tuple[int, int, int]]] | None = None
+
+
+def make_plan(
+    graph: Graph, kernels: KernelSource, *, n_threads: int, stamps: Stamps | None = None
+) -> Plan:
     """Plan a graph whose tensors are bound to CpuBuffers.
 
     Args:
         graph: checked by the session.
         kernels: asked for every kernel and row function; those it does not have become host stages.
         n_threads: of the team that will run the plan.
+        stamps: records of earlier plans with the same kernels and threads; new ones are added.
     """
+    stamps = Stamps() if stamps is None else stamps
     shared = _Shared()
-    entries: list[Step | Tensor] = []
-    index = {id(node): i for i, node in enumerate(graph.work)}
+    entries: list[_Entry] = []
     missing: set[str] = set()
+    keep: list[Any] = []
+
+    def absent(steps: list[Step]) -> bool:
+        names = {name for step in steps for name in (step.kernel, *step.row_functions)}
+        found = {name for name in names if kernels.address(name) is None}
+        missing.update(found)
+        return bool(found)
+
+    def make_row(step: Step, keep: list[Any]) -> bytes:
+        return _RECORD.pack(*_row(step, kernels, keep))
+
+    work = graph.work
     skip = False
-    for i, node in enumerate(graph.work):
+    for i, node in enumerate(work):
         if skip:
             skip = False
             continue
-        context = Context(n_threads, next=_next_reader(graph.work, i))
-        steps = _steps(node, context, kernels, missing)
-        if steps is None:
-            entries.append(node)
-        else:
-            skip = context.fused
-            for step in steps:
-                if step.shared is not None and step.makes_shared:
-                    if shared.holds(step):
-                        continue
-                    shared.make(step)
-                entries.append(step)
-        shared.written(context.next if skip and context.next is not None else node)
-    return _bind(graph, entries, index, shared, kernels, missing, n_threads)
-
-
-def _steps(
-    node: Tensor, context: Context, kernels: KernelSource, missing: set[str]
-) -> list[Step] | None:
-    """The steps of a node, None when a kernel is not there (yet)."""
-    family = FAMILIES.get(node.op)
-    steps = family(node, context) if family is not None else None
-    if steps is None:
-        context.fused = False
-        return None
-    names = {name for step in steps for name in (step.kernel, *step.row_functions)}
-    absent = {name for name in names if kernels.address(name) is None}
-    if absent:
-        missing |= absent
-        context.fused = False
-        return None
-    return steps
+        if node.op in LAYOUT_ONLY:
+            stamp = stamps.get(node, n_threads, absent, make_row)
+            if stamp is None:
+                entries.append(_Entry(i, node))
+            else:
+                keep.append(stamp.keep)
+                for step, row, places in zip(stamp.steps, stamp.rows, stamp.places):
+                    entries.append(_Entry(i, node, step, (row, places)))
+            shared.written(node)
+            continue
+        context = Context(n_threads, next=_next_reader(work, i))
+        family = FAMILIES.get(node.op)
+        steps = family(node, context) if family is not None else None
+        if steps is None or absent(steps):
+            entries.append(_Entry(i, node))
+            shared.written(node)
+            continue
+        for step in steps:
+            if step.shared is not None and step.makes_shared:
+                if shared.holds(step):
+                    continue
+                shared.make(step)
+            entries.append(_Entry(i, node, step))
+        skip = context.fused
+        shared.written(work[i + 1] if skip else node)
+    return _bind(graph, entries, shared, kernels, keep, frozenset(missing), n_threads)
 
 
 def _bind(
     graph: Graph,
-    entries: list[Step | Tensor],
-    index: dict[int, int],
+    entries: list[_Entry],
     shared: _Shared,
     kernels: KernelSource,
-    missing: set[str],
+    keep: list[Any],
+    missing: frozenset[str],
     n_threads: int,
 ) -> Plan:
     """Give every step a record, and memory."""
-    steps = [e for e in entries if isinstance(e, Step)]
-    scratch = _aligned(max((s.scratch for s in steps), default=0))
+    n_records = sum(e.step is not None for e in entries)
+    scratch = _aligned(max((e.step.scratch for e in entries if e.step is not None), default=0))
     common = _aligned(shared.size)
     kept = {key: _aligned(size) for key, size in shared.kept_size.items()}
-    records = np.zeros((len(steps), R.SLOTS), np.int64)
-    packed = memoryview(records).cast("B") if steps else memoryview(b"")
-    counters = np.zeros((len(steps), CACHE_LINE // 8), np.int64)
+    records = np.zeros((n_records, R.SLOTS), np.int64)
+    packed = memoryview(records).cast("B") if n_records else memoryview(bytearray())
+    words = packed.cast("q")
+    counters = np.zeros((n_records, CACHE_LINE // 8), np.int64)
     error = np.zeros(4, np.int64)
-    first_counter, error_address = counters.ctypes.data, error.ctypes.data
+    counter, error_address = counters.ctypes.data, error.ctypes.data
     scratch_address, common_address = scratch.ctypes.data, common.ctypes.data
-    keep: list[Any] = [scratch, common, kept]
-    buffers: set[Any] = set()
+    keep += [scratch, common, kept]
 
     stages: list[HostStage | CompiledStage] = []
+    last: CompiledStage | None = None
     open_cost, n = 0.0, 0
     for entry in entries:
-        if not isinstance(entry, Step):
-            stages.append(HostStage(entry))
-            buffers.update(t.buffer for t in (entry, *entry.src) if t is not None)
+        step, node = entry.step, entry.node
+        if step is None:
+            stages.append(HostStage(node))
+            last = None
             continue
-        solo = entry.solo or entry.cost < SOLO_COST or n_threads == 1
-        row = _row(entry, kernels, keep, buffers)
-        row[R.NODE] = index[id(entry.node)]
-        row[R.COUNTER] = first_counter + n * CACHE_LINE
-        row[R.SCRATCH], row[R.SCRATCH_SIZE] = scratch_address, entry.scratch
-        row[R.ERROR] = error_address
-        row[R.FLAGS] = R.SOLO if solo else 0
-        if entry.shared is not None:
-            row[R.SHARED] = kept[entry.shared[0]].ctypes.data if entry.keeps else common_address
-        _RECORD.pack_into(packed, n * R.BYTES, *row)
-        cost = entry.cost if solo else entry.cost / n_threads
-        last = stages[-1] if stages else None
-        if isinstance(last, CompiledStage) and open_cost + cost <= SLICE_COST:
+        at = n * R.SLOTS
+        if entry.stamp is None:
+            _RECORD.pack_into(packed, n * R.BYTES, *_row(step, kernels, keep))
+        else:
+            row, places = entry.stamp
+            packed[n * R.BYTES : (n + 1) * R.BYTES] = row
+            for slot, source, offset in places:
+                tensor = node.src[source - 1] if source else node
+                words[at + slot] = tensor.buffer.address + tensor.offset + offset  # type: ignore[union-attr]
+        solo = step.solo or step.cost < SOLO_COST or n_threads == 1
+        words[at + R.NODE] = entry.index
+        words[at + R.COUNTER] = counter + n * CACHE_LINE
+        words[at + R.SCRATCH] = scratch_address
+        words[at + R.SCRATCH_SIZE] = step.scratch
+        words[at + R.ERROR] = error_address
+        words[at + R.FLAGS] = R.SOLO if solo else 0
+        if step.shared is not None:
+            words[at + R.SHARED] = (
+                kept[step.shared[0]].ctypes.data if step.keeps else common_address
+            )
+        cost = step.cost if solo else step.cost / n_threads
+        if last is not None and open_cost + cost <= SLICE_COST:
             last.last, last.alone = n + 1, last.alone and solo
             open_cost += cost
         else:
-            stages.append(CompiledStage(n, n + 1, solo))
+            last = CompiledStage(n, n + 1, solo)
+            stages.append(last)
             open_cost = cost
         n += 1
-    return Plan(
-        graph, stages, records, counters, error, frozenset(buffers), frozenset(missing), keep
-    )
+    buffers = {t.buffer for node in graph.work for t in (node, *node.src) if t is not None}
+    return Plan(graph, stages, records, counters, error, frozenset(buffers), missing, keep)
 
 
-def _row(step: Step, kernels: KernelSource, keep: list[Any], buffers: set[Any]) -> list[int]:
+def _row(step: Step, kernels: KernelSource, keep: list[Any]) -> list[int]:
     """The slots of a record that a step decides alone."""
     row = [0] * R.SLOTS
     row[R.KERNEL] = _ready(kernels, step.kernel)
     params = step.node.op_params if step.op_params is None else step.op_params
     row[R.OP_PARAMS : R.OP_PARAMS + 8] = _PARAM_SLOTS.unpack(_PARAMS.pack(*params))
-    for k, tensor in enumerate(_tensors(step)):
+    for k, tensor in enumerate(tensors_of(step)):
         if tensor is not None:
             at = R.TENSORS + R.TENSOR_SLOTS * k
             start = tensor.buffer.address + tensor.offset
             row[at : at + R.TENSOR_SLOTS] = (start, tensor.type.id, *tensor.ne, *tensor.nb)
-            buffers.add(tensor.buffer)
     for i, name in enumerate(step.row_functions):
         row[R.ROW_FUNCTION + i] = _ready(kernels, name)
     for i, value in enumerate(step.args):
@@ -267,22 +295,3 @@ def _ready(kernels: KernelSource, name: str) -> int:
     address = kernels.address(name)
     assert address is not None, f"{name} was ready a moment ago"
     return address
-
-
-def kernels_of(nodes: Iterable[Tensor], *, n_threads: int) -> set[str]:
-    """Every kernel and row function that nodes ask for."""
-    missing: set[str] = set()
-    work = list(nodes)
-    for i, node in enumerate(work):
-        _steps(node, Context(n_threads, next=_next_reader(work, i)), _Nothing(), missing)
-    return missing
-
-
-class _Nothing:
-    """A source without kernels."""
-
-    def address(self, name: str) -> int | None:
-        return None
-
-
-ShouldStop = Callable[[], bool]

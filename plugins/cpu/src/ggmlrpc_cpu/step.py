@@ -72,14 +72,25 @@ FAMILIES: dict[str, Family] = {}
 """Op name to its family; filled when modules of `families/` are imported."""
 
 
-def steps_of(*ops: str) -> Callable[[Family], Family]:
-    """Register a family for ops."""
+LAYOUT_ONLY: set[str] = set()
+"""Ops whose steps depend on types, extents, strides and parameters alone, so that they can be used again (stamp.py)."""
+
+
+def steps_of(*ops: str, layout_only: bool = False) -> Callable[[Family], Family]:
+    """Register a family for ops.
+
+    Args:
+        ops: canonical names.
+        layout_only: the family never looks at where a tensor is, nor at Context.next, and asks for no shared region.
+    """
 
     def register(family: Family) -> Family:
         for op in ops:
             if op in FAMILIES:
                 raise ValueError(f"op {op} has two families")
             FAMILIES[op] = family
+            if layout_only:
+                LAYOUT_ONLY.add(op)
         return family
 
     return register

@@ -16,7 +16,7 @@ from ggmlrpc_cpu.compile import kernel
 from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.simd import atomic_add, atomic_load, call0, call3, cpu_pause, load_i64
 
-SPINS = 2000
+SPINS = 50
 """Turns of a waiting loop before the core is offered to others."""
 RELEASE_ALL = 1 << 40
 

@@ -31,7 +31,7 @@ def _in_pieces(tensor: Tensor) -> Tensor:
     return reshaped(tensor, (PIECE, n // PIECE, 1, 1)) if n % PIECE == 0 else flat(tensor)
 
 
-@steps_of("CPY", "CONT", "DUP")
+@steps_of("CPY", "CONT", "DUP", layout_only=True)
 def copy(node: Tensor, context: Context) -> list[Step] | None:
     """The node's elements are those of source 0, in order."""
     a = source(node, 0)
@@ -69,7 +69,7 @@ def copy(node: Tensor, context: Context) -> list[Step] | None:
     ]
 
 
-@steps_of("REPEAT")
+@steps_of("REPEAT", layout_only=True)
 def repeat(node: Tensor, context: Context) -> list[Step] | None:
     """The node is source 0 tiled."""
     a = source(node, 0)
@@ -78,7 +78,7 @@ def repeat(node: Tensor, context: Context) -> list[Step] | None:
     return [Step("REPEAT", node, args=(a.type.type_size,), cost=2 * node.nbytes * NS_PER_BYTE)]
 
 
-@steps_of("PAD")
+@steps_of("PAD", layout_only=True)
 def pad(node: Tensor, context: Context) -> list[Step] | None:
     """Source 0 with zeros around it; the wrapping kind is left to the reference."""
     a = source(node, 0)
@@ -87,7 +87,7 @@ def pad(node: Tensor, context: Context) -> list[Step] | None:
     return [Step("PAD:F32", node, cost=touched(node) * NS_PER_BYTE)]
 
 
-@steps_of("CONCAT")
+@steps_of("CONCAT", layout_only=True)
 def concat(node: Tensor, context: Context) -> list[Step] | None:
     """Two copies into parts of the node."""
     a, b = source(node, 0), source(node, 1)

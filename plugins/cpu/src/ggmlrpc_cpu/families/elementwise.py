@@ -23,7 +23,7 @@ def _one_row(node: Tensor, sources: tuple[Tensor | None, ...]) -> tuple[Tensor |
     return tensors
 
 
-@steps_of("ADD", "SUB", "MUL", "DIV")
+@steps_of("ADD", "SUB", "MUL", "DIV", layout_only=True)
 def binary(node: Tensor, context: Context) -> list[Step] | None:
     """dst = a op b, b tiled."""
     a, b = source(node, 0), source(node, 1)
@@ -33,7 +33,7 @@ def binary(node: Tensor, context: Context) -> list[Step] | None:
     return [Step(f"{node.op}:F32", node, tensors=tensors, cost=touched(node) * NS_PER_BYTE)]
 
 
-@steps_of("SCALE", "CLAMP", "SQR", "SQRT", "UNARY")
+@steps_of("SCALE", "CLAMP", "SQR", "SQRT", "UNARY", layout_only=True)
 def function(node: Tensor, context: Context) -> list[Step] | None:
     """dst = f(a)."""
     a = source(node, 0)
@@ -49,7 +49,7 @@ def function(node: Tensor, context: Context) -> list[Step] | None:
     return [Step(f"{name}:F32", node, tensors=tensors, cost=touched(node) * NS_PER_BYTE * COSTLY)]
 
 
-@steps_of("GLU")
+@steps_of("GLU", layout_only=True)
 def glu(node: Tensor, context: Context) -> list[Step] | None:
     """dst = f(gate) * up; the kernel gets gate and up as two tensors."""
     a, b = source(node, 0), source(node, 1)
@@ -66,7 +66,7 @@ def glu(node: Tensor, context: Context) -> list[Step] | None:
     return [Step(f"GLU:{GLU_NAMES[node.i32(0)]}:F32", node, tensors=tensors, cost=cost)]
 
 
-@steps_of("ADD_ID")
+@steps_of("ADD_ID", layout_only=True)
 def add_id(node: Tensor, context: Context) -> list[Step] | None:
     """dst = a + b[ids]."""
     a, b = source(node, 0), source(node, 1)

@@ -40,7 +40,7 @@ def rms_norm(node: Tensor, context: Context) -> list[Step] | None:
     return [Step("RMS_NORM:F32", node, cost=cost)]
 
 
-@steps_of("NORM", "L2_NORM", "SUM_ROWS")
+@steps_of("NORM", "L2_NORM", "SUM_ROWS", layout_only=True)
 def row_function(node: Tensor, context: Context) -> list[Step] | None:
     """One pass or two over each row."""
     if not f32_rows(node, source(node, 0)):
@@ -48,7 +48,7 @@ def row_function(node: Tensor, context: Context) -> list[Step] | None:
     return [Step(f"{node.op}:F32", node, cost=2 * touched(node) * NS_PER_BYTE)]
 
 
-@steps_of("SOFT_MAX")
+@steps_of("SOFT_MAX", layout_only=True)
 def soft_max(node: Tensor, context: Context) -> list[Step] | None:
     """Softmax of each row of a * scale + slope * mask."""
     a, mask, sinks = source(node, 0), source(node, 1), source(node, 2)

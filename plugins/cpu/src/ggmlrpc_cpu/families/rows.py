@@ -14,7 +14,7 @@ COLUMNS = 256
 """Columns of SET_ROWS that are one work item; a multiple of every block size here."""
 
 
-@steps_of("GET_ROWS")
+@steps_of("GET_ROWS", layout_only=True)
 def get_rows(node: Tensor, context: Context) -> list[Step] | None:
     """Copy rows of F32 and I32, decode the others."""
     a = source(node, 0)
@@ -28,7 +28,7 @@ def get_rows(node: Tensor, context: Context) -> list[Step] | None:
     return [Step("GET_ROWS", node, row_functions=(f"to_f32:{a.type}",), args=(0,), cost=2 * cost)]
 
 
-@steps_of("SET_ROWS")
+@steps_of("SET_ROWS", layout_only=True)
 def set_rows(node: Tensor, context: Context) -> list[Step] | None:
     """Encode F32 rows into the node."""
     a, ids = source(node, 0), source(node, 1)
