@@ -324,3 +324,16 @@ def test_our_own_mistakes():
         client.body_sent()
     with pytest.raises(LocalProtocolError):
         server.body_received(1)
+
+
+def test_between_messages():
+    client, server = pair()
+    assert server.between_messages
+    data = client.request("SET_TENSOR", tensor=T, offset=0, body_size=4)
+    server.receive_data(data[:1])
+    assert not server.between_messages
+    server.receive_data(data[1:])
+    server.next_event()
+    assert not server.between_messages
+    server.body_received(4)
+    assert server.between_messages

@@ -64,7 +64,7 @@ class Peer:
     """A client that may break every rule: bytes of requests, and what comes back."""
 
     def __init__(self, server, dialect="7.0.0", *, hello=True):
-        self.dialect = dialects.dialect(dialect)
+        self.dialect = dialects.dialect(dialect) if isinstance(dialect, str) else dialect
         self.sock = socket.create_connection(
             (server.endpoint.host, server.endpoint.port), timeout=TIMEOUT
         )

@@ -13,6 +13,7 @@ from ggmlrpc_core.server.limits import ServerLimits
 from ggmlrpc_core.testing.chaos import ChaosDevice
 from ggmlrpc_core.testing.null import NullDevice
 from ggmlrpc_core.testing.reference import ReferenceDevice
+from ggmlrpc_core.wire import dialects
 
 
 @pytest.fixture(params=["host memory", "memory behind a worker, short pieces"])
@@ -323,16 +324,33 @@ def test_a_device_out_of_reach_is_not_read(start, peer, tensor, log):
     )
 
 
-def test_older_dialects_get_the_answers_they_wait_for(start, peer, tensor, add_graph):
-    from ggmlrpc_core.wire import dialects
+@pytest.mark.parametrize("state", dialects.wire_states(), ids=lambda state: state.name)
+def test_every_dialect_gets_the_answers_it_waits_for(start, peer, tensor, add_graph, state):
+    one = peer(start(ReferenceDevice("R0"), dialect=state), state, hello="HELLO" in state.by_name)
 
-    one = peer(start(dialect=dialects.dialect("5.1.0")), "5.1.0")
+    def do(command, body=b"", **fields):
+        if command not in state.by_name:
+            return None
+        one.tell(command, body, **fields)
+        reply = state.by_name[command].reply
+        return None if reply is None else one.reply(reply.size)
+
     handle, base = one.alloc(256)
-    one.ask("BUFFER_CLEAR", remote_ptr=handle, value=3)
-    one.ask("INIT_TENSOR", tensor=tensor(handle, base, 4))
-    one.ask("MEMSET_TENSOR", tensor=tensor(handle, base, 4), offset=0, size=1, value=4)
-    assert one.get(tensor(handle, base, 1), 0, 4) == b"\4\3\3\3"
-    one.ask("FREE_BUFFER", remote_ptr=handle)
+    graph = add_graph(handle, base)
+    a, b, c = graph["tensors"]
+    do("BUFFER_CLEAR", remote_ptr=handle, value=1)
+    do("INIT_TENSOR", tensor=a)
+    do("MEMSET_TENSOR", tensor=c, offset=0, size=4, value=4)
+    do("SET_TENSOR", np.full(16, 2, "<f4").tobytes(), tensor=a, offset=0)
+    do("SET_TENSOR", np.full(16, 3, "<f4").tobytes(), tensor=b, offset=0)
+    assert do("GRAPH_COMPUTE", device=0, **graph) in (None, b"\0")
+    assert one.get(c, 0, 64) == np.full(16, 5, "<f4").tobytes()
+    do("SET_TENSOR", np.full(16, 4, "<f4").tobytes(), tensor=b, offset=0)
+    do("GRAPH_RECOMPUTE", device=0)
+    expected = 6 if "GRAPH_RECOMPUTE" in state.by_name else 5
+    assert one.get(c, 0, 64) == np.full(16, expected, "<f4").tobytes()
+    do("FREE_BUFFER", remote_ptr=handle)
+    assert one.alloc(100)
 
 
 # --- faults of a run

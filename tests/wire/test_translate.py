@@ -71,3 +71,19 @@ def test_an_op_that_the_dialect_lacks_is_named():
     array = rows(OLD, (NEWEST.ops["DSV4_HC_PRE"], 0))
     with pytest.raises(KeyError, match="DSV4_HC_PRE"):
         translation(OLD).to_dialect(array)
+
+
+@pytest.mark.parametrize("op", ["NONE", "MUL_MAT", "UNARY", "GLU"])
+def test_one_tensor_reads_like_a_row(op):
+    numbers = numbering("4.0.0", "2026-04-15")
+    array = rows(OLD, (numbers.ops[op], 3))
+    array["type"] = 8
+    types, ops, params, _ = translation(OLD).columns(array)
+    single = translation(OLD).one(8, numbers.ops[op], (3, *[0] * 15))
+    assert single == (types[0], ops[0], tuple(params[0]))
+
+
+@pytest.mark.parametrize("number", [1000, 2**32 - 1])
+def test_one_tensor_with_unknown_numbers(number):
+    params = (5,) * 16
+    assert translation(OLD).one(number, number, params) == (UNKNOWN, UNKNOWN, params)
