@@ -167,7 +167,7 @@ class Kernels:
         function = REGISTRY[name]
         signature = ((int64,) * 3, void)
         options = {"error_model": "numpy", "nopython": True}
-        made = CFunc(function, signature, locals={}, options=options)
+        made: Any = CFunc(function, signature, locals={}, options=options)
         made._cache = _function_cache(name, function)
         made.compile()
         self._alive.append(made)  # its code lives as long as it does

@@ -220,7 +220,7 @@ def _bind(
     common = _aligned(shared.size)
     kept = {key: _aligned(size) for key, size in shared.kept_size.items()}
     records = np.zeros((n_records, R.SLOTS), np.int64)
-    packed = memoryview(records).cast("B") if n_records else memoryview(bytearray())
+    packed = records.data.cast("B") if n_records else memoryview(bytearray())
     words = packed.cast("q")
     counters = np.zeros((n_records, CACHE_LINE // 8), np.int64)
     error = np.zeros(4, np.int64)
