@@ -19,7 +19,7 @@ from ggmlrpc_core.errors import BadGraph, clip
 from ggmlrpc_core.ggml.numbering import NEWEST
 from ggmlrpc_core.graph.bind import Resolve
 from ggmlrpc_core.graph.table import BLCK_SIZE, OP_NAME, TYPE_SIZE, TensorTable
-from ggmlrpc_core.graph.tensor import FLAG_COMPUTE, VIEW_OPS, Graph, Tensor
+from ggmlrpc_core.graph.tensor import FLAG_COMPUTE, NO_PARAMS, VIEW_OPS, Graph, Tensor
 from ggmlrpc_core.wire.dialects import Dialect
 from ggmlrpc_core.wire.tensors import TYPE_BY_ID, decode_name
 from ggmlrpc_core.wire.translate import translation
@@ -228,29 +228,36 @@ def _objects(rows: _Rows, table: TensorTable, flags: np.ndarray, place: _Placeme
     use_count = (
         tensors["use_count"].tolist() if "use_count" in (tensors.dtype.names or ()) else [0] * n
     )
-    names = [decode_name(name) for name in tensors["name"].tolist()]
-    made = [
+    op_params = [NO_PARAMS] * n  # most tensors have none
+    for row in np.flatnonzero(table.op_params.any(axis=1)).tolist():
+        op_params[row] = tuple(table.op_params[row].tolist())
+    buffers = [place.buffers[i] for i in place.which.tolist()]
+    # Fields in the order of Tensor: keywords would cost a third of the time of a new graph.
+    made: list[Tensor | None] = [
         Tensor(
-            id=tensor_id, type=TYPE_BY_ID[type_id], ne=tuple(ne), nb=tuple(nb),
-            op=OP_NAME[op] if op >= 0 else "NONE", op_params=tuple(op_params), flags=flag,
-            view_offs=view_offs, buffer=place.buffers[which], offset=offset, name=name, use_count=count,
+            tensor_id, TYPE_BY_ID[type_id], tuple(ne), tuple(nb), OP_NAME[op] if op >= 0 else "NONE",
+            params, flag, (), None, view_offs, buffer, offset, name.decode("utf-8", "replace"), count,
         )
-        for tensor_id, type_id, ne, nb, op, op_params, flag, view_offs, which, offset, name, count in zip(
-            tensors["id"].tolist(), table.type.tolist(), table.ne.tolist(), table.nb.tolist(), table.op.tolist(),
-            table.op_params.tolist(), flags.tolist(), tensors["view_offs"].tolist(), place.which.tolist(),
-            place.offset.tolist(), names, use_count,
+        for tensor_id, type_id, ne, nb, op, params, flag, view_offs, buffer, offset, name, count in zip(
+            tensors["id"].tolist(), table.type.tolist(), table.ne.tolist(), table.nb.tolist(),
+            table.op.tolist(), op_params, flags.tolist(), tensors["view_offs"].tolist(), buffers,
+            place.offset.tolist(), _names(tensors), use_count,
         )
     ]  # fmt: skip
-    n_src = 10 - np.argmax((rows.src >= 0)[:, ::-1], axis=1)
-    n_src[(rows.src < 0).all(axis=1)] = 0
-    for i, (count, src, view) in enumerate(
-        zip(n_src.tolist(), rows.src.tolist(), rows.view_src.tolist())
-    ):
-        if count:
-            made[i].src = tuple(made[r] if r >= 0 else None for r in src[:count])
-        if view >= 0:
-            made[i].view_src = made[view]
-    return made
+    used = rows.src >= 0
+    n_src = np.where(used.any(axis=1), rows.src.shape[1] - np.argmax(used[:, ::-1], axis=1), 0)
+    made.append(None)  # row -1 is no tensor
+    for row in np.flatnonzero(n_src).tolist():
+        made[row].src = tuple([made[r] for r in rows.src[row, : n_src[row]].tolist()])  # type: ignore[union-attr]
+    for row in np.flatnonzero(rows.view_src >= 0).tolist():
+        made[row].view_src = made[int(rows.view_src[row])]  # type: ignore[union-attr]
+    return made[:-1]  # type: ignore[return-value]
+
+
+def _names(tensors: np.ndarray) -> list[bytes]:
+    """Name fields, cut at the first zero byte; NumPy has cut zeros at the end already."""
+    names = tensors["name"].tolist()
+    return [name.partition(b"\0")[0] if b"\0" in name else name for name in names]
 
 
 def _key(rows: _Rows, table: TensorTable, flags: np.ndarray, place: _Placement) -> bytes:

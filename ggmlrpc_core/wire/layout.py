@@ -170,6 +170,7 @@ class _Reader:
     __slots__ = ("_get", "_names", "_nested", "end")
 
     def __init__(self, fields: tuple[Field, ...], at: int = 0) -> None:
+        self.end: int  # first place after the fields
         names: list[str] = []
         places: list[int | slice] = []
         self._nested: list[tuple[str, bool, list[_Reader]]] = []

@@ -66,7 +66,7 @@ def clear(*slots: int) -> Change:
     """Slots that held something that no longer exists."""
 
     def change(rows: Rows) -> None:
-        rows.op_params[np.ix_(rows.at, slots)] = 0
+        rows.op_params[rows.at[:, None], list(slots)] = 0
 
     return change
 
@@ -97,7 +97,7 @@ def reorder(*order: int) -> Change:
     """Sources in another order: new source i is old source order[i]."""
 
     def change(rows: Rows) -> None:
-        rows.src[rows.at, : len(order)] = rows.src[np.ix_(rows.at, order)]
+        rows.src[rows.at, : len(order)] = rows.src[rows.at[:, None], list(order)]
 
     return change
 

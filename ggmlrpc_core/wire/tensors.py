@@ -30,8 +30,8 @@ class TensorRecord(NamedTuple):
 
     id: int
     type: int
-    ne: tuple[int, ...]
-    nb: tuple[int, ...]
+    ne: tuple[int, int, int, int]
+    nb: tuple[int, int, int, int]
     buffer: int = 0
     op: int = 0
     op_params: tuple[int, ...] = NO_PARAMS
