@@ -5,8 +5,8 @@ into one loop (CPU). Bounds, handles and shapes have been checked by the session
 
 Every call is made on the device's one worker thread, except `Buffer.writable`, which the thread of a connection
 calls so that a socket can receive straight into memory. A device whose memory any thread may touch says so with
-`host_memory`; the session then reads, commits, copies and fills its buffers on the connection's thread once the session's
-earlier work on the device is done. Allocating and freeing stay on the device's thread.
+`host_memory`; the session then reads, commits, copies and fills its buffers on the connection's thread once
+the session's earlier work on the device is done. Allocating and freeing stay on the device's thread.
 
 What a call raises ends the session that asked for it. A fault that the device does not come out of is raised as
 `DeviceLost`: then every session of the device ends, and the device is closed and opened again.
