@@ -1,0 +1,46 @@
+import pytest
+
+from ggmlrpc_core.ggml.numbering import NEWEST, numbering, numbering_dates
+
+
+def test_the_newest():
+    assert (len(NEWEST.ops), len(NEWEST.unary), len(NEWEST.glu)) == (101, 22, 7)
+    assert (NEWEST.ops["MUL_MAT"], NEWEST.unary["SILU"], NEWEST.glu["SWIGLU_CLAMP"]) == (29, 10, 6)
+    assert sorted(NEWEST.ops.values()) == list(range(101))
+
+
+@pytest.mark.parametrize(
+    ("version", "date", "mul_mat"),
+    [
+        ("1.0.0", "", 27),
+        ("2.0.0", "2025-08-04", 27),
+        ("2.0.0", "2025-08-05", 28),
+        ("2.0.0", "", 28),
+        ("3.0.0", "2025-10-04", 28),
+        ("3.5.0", "", 29),
+        ("none", "2025-04-17", 27),
+    ],
+)
+def test_mul_mat_moves(version, date, mul_mat):
+    assert numbering(version, date).ops["MUL_MAT"] == mul_mat
+
+
+def test_relu_moved_for_two_days():
+    assert numbering("2.0.0", "2025-05-20").unary["RELU"] == 6
+    assert numbering("2.0.0", "2025-05-21").unary["RELU"] == 14
+    assert numbering("2.0.0", "2025-05-23").unary["RELU"] == 6
+
+
+def test_the_fork_has_its_own_numbers():
+    assert numbering("ik-3.5.2").unary["GELU"] == 15
+    assert "SWIGLU_CLAMP" not in numbering("5.1.0").glu
+
+
+def test_before_the_first_table():
+    with pytest.raises(KeyError, match="ops: no numbering for none@2024-05-13"):
+        numbering("none", "2024-05-13")
+
+
+def test_dates_inside_versions():
+    assert ("2.0.0", "2025-08-05") in numbering_dates()
+    assert ("2.0.0", "2025-07-03") in numbering_dates()  # glu only
