@@ -43,7 +43,6 @@ def _check_glu(c: Nodes) -> None:
     c.require(
         ~b.present | (b.type == a.type), "src[1].type", TYPE_NAME[b.type], "the type of src[0]"
     )
-    c.require(b.present | (a.ne[:, 0] % 2 == 0), "src[0].ne[0]", a.ne[:, 0], "even without src[1]")
     expected = a.ne.copy()
     expected[:, 0] = expected[:, 0] // (2 - b.present)
     c.require(
@@ -74,7 +73,8 @@ def glu(
 ) -> Any:
     """activation(gate) * up.
 
-    With b the gate is a and up is b; without, they are the halves of each row of a, the gate first unless swapped.
+    With b the gate is a and up is b; without, they are the halves of each row of a, the gate first unless swapped;
+    the last value of an odd row is not read.
     SWIGLU_OAI and SWIGLU_CLAMP bound both by `limit` first.
     """
     x = floats(xp, a, node.src[0])
@@ -82,7 +82,7 @@ def glu(
         gate, up = x, floats(xp, b, node.src[1])
     else:
         half = x.shape[-1] // 2
-        gate, up = x[..., :half], x[..., half:]
+        gate, up = x[..., :half], x[..., half : 2 * half]
         if swapped:
             gate, up = up, gate
     name = glu_names()[function]
