@@ -135,6 +135,11 @@ class Server:
         """Resident memory now, bytes."""
         return int(psutil.Process(self.process.pid).memory_info().rss)
 
+    def cpu_seconds(self) -> float:
+        """Processor time of all its threads since the start."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return float(times.user + times.system)
+
     def peak_rss(self) -> int:
         """Most resident memory since the start, bytes; the present one where the system does not tell."""
         status = Path(f"/proc/{self.process.pid}/status")

@@ -21,6 +21,7 @@ class Result:
         params: as the suite prints them.
         status: PASSED, FAILED or NOT_JUDGED.
         seconds: client, server and the client's own reference together.
+        server_seconds: processor time of the server in them, all threads.
         error: what the suite or the client printed; empty for a case that passed.
         err: of the node that came closest to its limit; None when nothing was measured.
         limit: upstream's, for that node.
@@ -34,6 +35,7 @@ class Result:
     params: str
     status: str
     seconds: float = 0.0
+    server_seconds: float = 0.0
     error: str = ""
     err: float | None = None
     limit: float | None = None
@@ -84,6 +86,10 @@ class Results:
         self.done[result.number] = result
         with self._path.open("a") as out:
             out.write(json.dumps(asdict(result)) + "\n")
+
+    def forget(self, status: str) -> None:
+        """Leave out what has a status, so that it runs again; the new line counts."""
+        self.done = {n: result for n, result in self.done.items() if result.status != status}
 
 
 def read_results(path: Path) -> tuple[dict[str, Any], list[Result]]:

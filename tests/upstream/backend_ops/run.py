@@ -35,7 +35,7 @@ from upstream.backend_ops.results import (
     Results,
     by_op,
 )
-from upstream.backend_ops.sample import sampled
+from upstream.backend_ops.sample import large, sampled
 from upstream.backend_ops.worker import RETRIES, Worker
 from upstream.build_stock import BuildFailed, Stock, find
 
@@ -129,6 +129,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--ops", default="", help="only these, separated by commas")
     parser.add_argument("--grep", default="", help="only cases whose name contains this")
     parser.add_argument("--retry", type=int, default=RETRIES, help="more runs of a failing case")
+    parser.add_argument("--redo", action="store_true", help="run what failed in the file again")
     parser.add_argument("--twice", action="store_true", help="compare the bits of a second run")
     parser.add_argument("--timeout", type=float, default=300, help="seconds that a case may take")
     parser.add_argument("--threads", type=int, default=2, help="of the server")
@@ -153,12 +154,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     path = args.results or stock.root / "backend_ops" / f"{args.server}-{moment}.jsonl"
     results = Results(path, head_of(stock, args))
+    if args.redo:
+        results.forget(FAILED)
     cases = chosen(list_cases(program, stock), args)
     if not args.sample:
         for case in cases:
             if not case.judged and case.number not in results.done:
                 results.add(Result(case.number, case.op, case.params, NOT_JUDGED))
-    judged = sampled(cases) if args.sample else [case for case in cases if case.judged]
+    if args.sample:
+        judged = sampled(cases)
+    else:  # the long ones last: most failures show in the first minutes
+        judged = sorted((case for case in cases if case.judged), key=large)
     with Worker(
         program,
         stock,

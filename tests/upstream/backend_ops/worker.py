@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import re
 import subprocess
@@ -18,6 +19,8 @@ from upstream.servers import Server
 RETRIES = 3
 START_SECONDS = 60.0
 """How long the child may take until its first case begins."""
+ROUTINE = re.compile(r"\bconnection (closed|accepted)|\bAccepted client connection", re.IGNORECASE)
+"""Lines of a server's log that come with every connection."""
 
 
 @dataclass
@@ -84,7 +87,7 @@ class Child:
     def __init__(self, command: Sequence[str | Path], stock: Stock) -> None:
         self.process = subprocess.Popen(
             command,
-            env=stock.environment(),
+            env={**stock.environment(), "GGML_NO_BACKTRACE": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -104,11 +107,9 @@ class Child:
     def send(self, case: Case) -> None:
         """Ask for one more case; a child that died shows it at the next line."""
         assert self.process.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(f"{case.number}\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass
 
     def line(self, seconds: float) -> str | None:
         """The next line, None after the last one.
@@ -128,10 +129,8 @@ class Child:
         self._reader.join()
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 pipe.close()
-            except BrokenPipeError:
-                pass
         return status
 
 
@@ -164,6 +163,7 @@ class Worker:
         self._timeout = timeout
         self._server: Server | None = None
         self._child: Child | None = None
+        self._log_start = 0
         self.peak_rss = 0
 
     def __enter__(self) -> Worker:
@@ -188,6 +188,8 @@ class Worker:
 
     def _one(self, case: Case) -> Result:
         child = self._ready()
+        assert self._server is not None
+        spent = self._server.cpu_seconds()
         child.send(case)
         now: Parsed | None = None
         early: list[str] = []
@@ -203,7 +205,8 @@ class Worker:
             self._end_child()
             self._end_server()  # it may still compute
             return self._failed(case, f"no result after {self._timeout:.0f} s")
-        return result_of(case, now)
+        spent = self._server.cpu_seconds() - spent
+        return replace(result_of(case, now), server_seconds=round(spent, 3))
 
     def _ready(self) -> Child:
         if self._server is None or not self._server.alive():
@@ -212,19 +215,20 @@ class Worker:
             self._server = Server(self._kind, stock=self._stock, threads=self._threads)
         if self._child is None:
             command = [self._program, "run", self._server.endpoint, *self._options]
+            self._log_start = len(self._server.output())
             self._child = Child(command, self._stock)
         return self._child
 
     def _died(self, case: Case, text: list[str]) -> Result:
         """The client aborts when its server closes the connection."""
-        status = self._end_child()
-        said = [line for line in text if not re.match(r"\[New LWP|warning:|#\d+ ", line)]
-        log = self._server.output().splitlines() if self._server else []
-        parts = [f"the client ended with status {status}", *said[-2:]]
-        if self._server is not None and not self._server.alive():
-            parts.append(f"the server ended with status {self._server.process.returncode}")
+        parts = [f"the client ended with status {self._end_child()}", *text[-2:]]
+        server = self._server
+        if server is not None and not server.alive():
+            parts.append(f"the server ended with status {server.process.returncode}")
+        log = server.output()[self._log_start :].splitlines() if server else []
+        log = [line.strip() for line in log if line.strip() and not ROUTINE.search(line)]
         if log:
-            parts.append(f"last line of the server: {log[-1].strip()}")
+            parts.append(f"the server says: {log[-1]}")
         return self._failed(case, "; ".join(parts))
 
     def _failed(self, case: Case, error: str) -> Result:
