@@ -21,7 +21,7 @@ from ggmlrpc_core.ops.taps import (
     sizes_in_range,
     spread,
 )
-from ggmlrpc_core.ops.values import floats, present
+from ggmlrpc_core.ops.values import encode, floats, present
 
 PARAMS_2D = [
     i32(0, "s0"), i32(1, "s1"), i32(2, "p0"), i32(3, "p1"), i32(4, "d0"), i32(5, "d1"), i32(6, "is_2d"),
@@ -78,7 +78,7 @@ def im2col(
     kernel gives extents only: [KW, KH, IC, OC], data [W, H, IC, N]; result [IC * KH * KW, OW, OH, N], channel slowest
     in a row. When is_2d is 0, kernel is [KW, IC, OC], data [W, IC, N], result [IC * KW, OW, N].
     """
-    x = floats(xp, data, node.src[1])
+    x = encode(xp, floats(xp, data, node.src[1]), node.type)
     extents = present(node.src[0]).ne
     if not is_2d:
         x = x.reshape(x.shape[1], x.shape[2], 1, x.shape[3])
@@ -95,7 +95,7 @@ def _columns(xp: Any, x: Any, spans: list[Span], covered: tuple[int, ...]) -> An
     """[n, places..., channels, taps...] from x [n, channels, ...]; `covered` is [n, channels, places...]."""
     n_taps = [span.n_taps for span in spans]
     found = dict(patches(xp, x, spans))
-    nothing = None if len(found) == int(np.prod(n_taps)) else xp.zeros(covered, dtype=xp.float32)
+    nothing = None if len(found) == int(np.prod(n_taps)) else xp.zeros(covered, dtype=x.dtype)
     parts = [found.get(taps, nothing) for taps in np.ndindex(*n_taps)]
     stacked = xp.stack(parts, axis=-1)
     places = list(range(2, len(covered)))
@@ -159,7 +159,7 @@ def im2col_3d(
 
     kernel: [KW, KH, KD, OC * IC], extents only; data: [W, H, D, N * IC]; result [IC * KD * KH * KW, OW, OH, OD * N].
     """
-    x = floats(xp, data, node.src[1])
+    x = encode(xp, floats(xp, data, node.src[1]), node.type)
     x = x.reshape(x.shape[0] // channels, channels, *x.shape[1:])
     n = x.shape[0]
     kw, kh, kd, _ = present(node.src[0]).ne

@@ -100,7 +100,7 @@ def rwkv_wkv6(xp: Any, node: Tensor, k: Any, v: Any, r: Any, first: Any, decay: 
     k, v, r, decay: [S, H, T]; first: [S, H]; state: S * S * H for each of ne[1] sequences, key index slow.
     y = sum over keys i of r_i * (first_i * k_i * v + s_i); s_i = s_i * decay_i + k_i * v.
     """
-    bonus = _column(first.reshape(1, node.src[0].ne[1], -1)) if node.src[0] is not None else first
+    bonus = _column(first.reshape(1, *k.shape[2:]))
 
     def step(s: Any, k: Any, v: Any, r: Any, decay: Any) -> tuple[Any, Any]:
         kv = _column(k) * _row(v)

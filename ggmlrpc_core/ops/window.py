@@ -140,7 +140,7 @@ def add_rel_pos(xp: Any, node: Tensor, a: Any, pw: Any, ph: Any, *, inplace: int
     pw, ph: [k, w, h, s]; a: [k * k, w * h, s], key (y, x) at y * k + x; ph is added along y, pw along x. The inplace
     flag only says where the node lies.
     """
-    side = node.src[1].ne[0] if node.src[1] is not None else 0
+    side = pw.shape[3]
     x = floats(xp, a, node.src[0]).reshape(-1, side, side)
     rows = floats(xp, ph, node.src[2]).reshape(-1, side, 1)
     columns = floats(xp, pw, node.src[1]).reshape(-1, 1, side)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ggmlrpc_core.graph.views import raw_view
-from ggmlrpc_core.ops.declare import RowUpdate, Updates
+from ggmlrpc_core.ops.declare import Leading, RowUpdate, Updates
 from ggmlrpc_core.ops.store import store
 
 
@@ -34,6 +34,13 @@ def test_strides_of_the_node_are_kept(bench):
     )
     store(np, node, np.zeros(node.shape), view)
     assert (node.buffer == 0).tolist() == [False] * 4 + [True] * 8 + [False] * 8 + [True] * 8
+
+
+@pytest.mark.parametrize("type", ["F32", "BF16"])
+def test_leading(bench, type):
+    node = bench.leaf(type, 5, data=[1, 2, 3, 4, 5])
+    store(np, node, Leading(np.array([8.0, 9.0])), view)
+    assert bench.numbers(node).ravel().tolist() == [8, 9, 3, 4, 5]
 
 
 def test_rows(bench):
