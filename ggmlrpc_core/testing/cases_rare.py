@@ -130,11 +130,36 @@ def images() -> Iterator[Case]:
             ),
             F32,
         )
-    for mode in (0, 1, 2, 257):
+    for mode in (0, 1, 2, 256, 257, 258, 513):
         yield Case(
             f"UPSCALE/mode={mode}",
             lambda b, m=mode: b.upscale(b.rand("F32", 5, 4, 3), 10, 7, 3, mode=m),
             1e-6,
+        )
+    for mode in (0, 1, 513):
+        yield Case(
+            f"UPSCALE/smaller, mode={mode}",
+            lambda b, m=mode: b.upscale(b.rand("F32", 9, 8, 3), 4, 3, 2, mode=m),
+            1e-6,
+        )
+    for t in ("F32", "F16"):
+        yield Case(
+            f"CONV_2D/{t} strided, dilated",
+            lambda b, t=t: b.conv_2d(
+                b.rand(t, 2, 3, 3, 4),
+                b.rand("F32", 11, 9, 3, 2),
+                stride=(2, 3),
+                pad=(2, 1),
+                dilation=(3, 2),
+            ),
+            CONV,
+        )
+        yield Case(
+            f"POOL_2D/{t} overlapping, fractional padding",
+            lambda b, t=t: b.pool_2d(
+                b.rand(t, 9, 8, 3), 1, k=(3, 3), stride=(2, 1), pad=(0.5, 1.5)
+            ),
+            F32,
         )
     yield Case("PAD_REFLECT_1D/F32", lambda b: b.pad_reflect_1d(b.rand("F32", 9, 3), 2, 4), EXACT)
 
@@ -199,6 +224,17 @@ def recurrent() -> Iterator[Case]:
 
         yield Case(f"SSM_SCAN/mamba{2 if mamba2 else 1}", scan, SCAN)
 
+    def snapshots(b: Inputs):
+        d_state, dim, heads, t, s = 16, 4, 4, 5, 2
+        return b.ssm_scan(
+            b.rand("F32", d_state, dim, heads, 4), b.rand("F32", dim, heads, t, s), b.rand("F32", heads, t, s),
+            a=b.rand("F32", 1, heads, low=-2.0, high=-0.1),
+            b=b.rand("F32", d_state, 1, t, s), c=b.rand("F32", d_state, 1, t, s),
+            ids=b.ids(4, s, distinct=True), slots=3,
+        )  # fmt: skip
+
+    yield Case("SSM_SCAN/mamba2 slots=3", snapshots, SCAN)
+
     def square(b: Inputs, n: int, size: int = 16):
         return [b.rand("F32", size, 2, 6, low=0.0) for _ in range(n)]
 
@@ -246,7 +282,7 @@ def recurrent() -> Iterator[Case]:
             b.rand("F32", 32, 4, 3), b.rand(t, 32, 1, 9), b.rand("F32", 4, 3), b.causal_mask(9, 3)
         )
 
-    for t in ("F32", "F16"):
+    for t in ("F32", "F16", "Q8_0"):
         yield Case(f"LIGHTNING_INDEXER/{t}", lambda b, t=t: indexer(b, t), 1e-6)
     yield Case(
         "DSV4_HC_COMB/F32",
