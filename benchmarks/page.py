@@ -15,10 +15,11 @@ INTRODUCTION = """\
 # Benchmarks
 
 Our server against the stock one on {date}: {processor}, {threads} threads for each server, {stock}, loopback.
-Both servers run at the same time and are measured in turn; the medians are compared, and the range of the samples is
-shown. Models have the shape of a 1.1 B llama (22 layers, embd 2048, ff 5632, 32 heads, 4 KV heads) and random weights, and
-run under the stock client. Transfers and graphs are measured with our client against both servers; a transfer is closed
-by a GET of 4 bytes. "Allocated" is the sum of the buffers of the client.
+Both servers run at the same time and are measured in turn; the medians are compared, and the range of
+the samples is shown. Models have the shape of a 1.1 B llama (22 layers, embd 2048, ff 5632, 32 heads,
+4 KV heads) and random weights, and run under the stock client. Transfers and graphs are measured with
+our client against both servers; a transfer is closed by a GET of 4 bytes. "Allocated" is the sum of the
+buffers of the client.
 
 Made by `benchmarks/stock.py --json FILE` and `benchmarks/page.py FILE`; it holds what was measured, with no figure
 left out.
