@@ -143,7 +143,8 @@ def _check_conv_3d(c: Nodes) -> None:
     check_steps_3d(c)
     for slot, name in ((9, "channels"), (10, "n"), (11, "out_channels")):
         at_least_one(c, slot, name)
-    sizes_in_range(c, 0, 1)
+    sizes_in_range(c, 0, least=0)
+    sizes_in_range(c, 1)
     k, x = c.src(0), c.src(1)
     channels, n, out = c.i32(9), c.i32(10), c.i32(11)
     extent(c, k, "src[0]", dim=3, equals=channels * out, rule="channels * out_channels")
@@ -166,7 +167,7 @@ def conv_3d(
     xp: Any, node: Tensor, kernel: Any, data: Any, *, s0: int, s1: int, s2: int, p0: int, p1: int,
     p2: int, d0: int, d1: int, d2: int, channels: int, n: int, out_channels: int,
 ) -> Any:  # fmt: skip
-    """Slide a kernel over volumes; zeros outside of them.
+    """Slide a kernel over volumes; zeros outside of them, and everywhere for a kernel with an extent of 0.
 
     kernel: [KW, KH, KD, IC * OC], out channel slowest; data: [W, H, D, IC * N]; result [OW, OH, OD, OC * N].
     """

@@ -129,10 +129,8 @@ def _check_im2col_3d(c: Nodes) -> None:
     at_least_one(c, 9, "channels")
     sizes_in_range(c, 0, 1)
     k, x = c.src(0).ne, c.src(1).ne
-    channels = c.i32(9)
-    for slot, s in ((0, k), (1, x)):
-        ok = divides(channels, s[:, 3])
-        c.require(ok, "channels", channels, f"a divisor of src[{slot}].ne[3]")
+    channels = np.maximum(c.i32(9), 1)
+    c.require(channels <= x[:, 3], "channels", channels, "at most src[1].ne[3]")
     ow, oh, od = extents_3d(c)
     result_ne(
         c,
@@ -157,11 +155,12 @@ def im2col_3d(
 ) -> Any:  # fmt: skip
     """IM2COL over three dimensions.
 
-    kernel: [KW, KH, KD, OC * IC], extents only; data: [W, H, D, N * IC]; result [IC * KD * KH * KW, OW, OH, OD * N].
+    kernel: [KW, KH, KD], extents only; data: [W, H, D, N * IC], what is left after whole images is not read; result
+    [IC * KD * KH * KW, OW, OH, OD * N].
     """
     x = encode(xp, floats(xp, data, node.src[1]), node.type)
-    x = x.reshape(x.shape[0] // channels, channels, *x.shape[1:])
-    n = x.shape[0]
+    n = x.shape[0] // channels
+    x = x[: n * channels].reshape(n, channels, *x.shape[1:])
     kw, kh, kd, _ = present(node.src[0]).ne
     ow, oh, od = node.ne[1], node.ne[2], node.ne[3] // n
     spans = [

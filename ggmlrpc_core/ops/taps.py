@@ -109,9 +109,9 @@ def at_least_one(c: Nodes, slot: int, name: str) -> None:
     c.require(c.i32(slot) >= 1, name, c.i32(slot), "at least 1")
 
 
-def sizes_in_range(c: Nodes, *slots: int) -> None:
-    """Sources have no extent that is 0 or so large that positions overflow."""
+def sizes_in_range(c: Nodes, *slots: int, least: int = 1) -> None:
+    """Sources have no extent below `least` or so large that positions overflow."""
     for slot in slots:
         s: Columns = c.src(slot)
-        ok = ((s.ne >= 1) & (s.ne < LIMIT)).all(axis=1)
-        c.require(ok, f"src[{slot}].ne", s.ne, f"extents inside [1, {LIMIT})")
+        ok = ((s.ne >= least) & (s.ne < LIMIT)).all(axis=1)
+        c.require(ok, f"src[{slot}].ne", s.ne, f"extents inside [{least}, {LIMIT})")

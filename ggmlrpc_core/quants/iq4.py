@@ -81,10 +81,12 @@ def _index(xp: Any) -> Callable[[Array], Array]:
     """A function from numbers to the int32 index of the nearest value, the upper one of two; any index for NaN."""
     table = xp.asarray(nearest_kvalue())
     last = float(table.shape[0] - 1)
+    middle = float(table.shape[0] // 2)
 
     def index(x: Array) -> Array:
-        # The borders between values are multiples of 1/2, so half steps decide exactly.
-        step = clamp(xp, xp.floor((x + x) + last / 2), 0.0, last).astype(xp.int32)
+        # The borders between values are multiples of 1/2, so half steps decide exactly. The middle is added after
+        # floor: the sum of both could be rounded over a border.
+        step = clamp(xp, xp.floor(x + x) + middle, 0.0, last).astype(xp.int32)
         # NaN may have become any integer.
         return xp.take(table, clamp(xp, step, 0, int(last)))
 

@@ -107,6 +107,18 @@ def test_conv_3d(bench, assert_close, type):
     assert_close(bench.run(node), expected, NMSE)
 
 
+@pytest.mark.parametrize("empty", [0, 1, 2])
+def test_conv_3d_with_an_empty_kernel_is_zero(bench, empty):
+    ne = [1, 1, 1, 1]
+    ne[empty] = 0
+    places = [3 if d == empty else 2 for d in range(3)]
+    params = dict.fromkeys((0, 1, 2, 6, 7, 8, 9, 10, 11), 1)
+    sources = bench.tensor("F32", *ne), bench.leaf("F32", 2, 2, 2, 1)
+    found = bench.run(bench.node("CONV_3D", "F32", (*places, 1), *sources, params=params))
+    assert found.shape == (1, *places[::-1])
+    assert not found.any()
+
+
 CONV_3D_REFUSALS = [
     ({2: 0}, "s2 is 0, expected at least 1"),
     ({6: 0}, "d0 is 0, expected at least 1"),

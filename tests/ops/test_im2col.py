@@ -84,11 +84,19 @@ def test_im2col_3d(bench, assert_close, type):
     assert_close(bench.run(node), expected, {"F32": 0.0, "F16": 1e-6}[type])
 
 
+def test_im2col_3d_takes_whole_images_and_only_extents_of_the_kernel(bench, assert_close):
+    kernel, data = bench.tensor("F16", 3, 2, 2, 1), bench.leaf("F32", 5, 4, 3, 8)
+    x = bench.numbers(data)[:6].reshape(2, 3, 3, 4, 5)
+    expected = columns(x, (2, 2, 3), (1, 1, 2), (1, 0, 1), (1, 2, 1), (4, 2, 3))
+    node = bench.node("IM2COL_3D", "F32", (36, 3, 2, 8), kernel, data, params=THREE)
+    assert_close(bench.run(node), expected, 0.0)
+
+
 IM2COL_3D_REFUSALS = [
     ({2: 0}, (36, 3, 2, 8), "s2 is 0, expected at least 1"),
     ({8: -2}, (36, 3, 2, 8), "d2 is -2, expected at least 1"),
     ({9: 0}, (36, 3, 2, 8), "channels is 0, expected at least 1"),
-    ({9: 4}, (36, 3, 2, 8), "channels is 4, expected a divisor of src[0].ne[3]"),
+    ({9: 7}, (36, 3, 2, 8), "channels is 7, expected at most src[1].ne[3]"),
     ({}, (36, 3, 2, 7), "ne is [36, 3, 2, 7], expected [IC * KW * KH * KD, OW, OH, OD * N]"),
 ]
 

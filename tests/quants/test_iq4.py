@@ -33,3 +33,15 @@ def test_iq4_xs_scales():
 
 def test_an_empty_block_is_all_zero_bytes_in_iq4_nl():
     assert not quantize(np, np.zeros((1, 32), np.float32), "IQ4_NL").any()
+
+
+def test_iq4_nl_decides_just_below_a_border():
+    borders = (VALUES[1:] + VALUES[:-1]) / 2
+    below = np.nextafter(borders, np.float32(-np.inf))
+    # The first value of the table is the extreme, so the scale is 1 and numbers are compared as they are.
+    for numbers, first in ((borders, 1), (below, 0)):
+        x = np.full((1, 32), VALUES[0], np.float32)
+        x[0, : len(numbers)] = numbers
+        block = quantize(np, x, "IQ4_NL")
+        found = np.concatenate([block[0, 2:] & 15, block[0, 2:] >> 4])
+        assert found[: len(numbers)].tolist() == list(range(first, len(numbers) + first))
