@@ -132,11 +132,12 @@ def _check_im2col_3d(c: Nodes) -> None:
     channels = np.maximum(c.i32(9), 1)
     c.require(channels <= x[:, 3], "channels", channels, "at most src[1].ne[3]")
     ow, oh, od = extents_3d(c)
-    result_ne(
-        c,
-        (k[:, 0] * k[:, 1] * k[:, 2] * channels, ow, oh, od * (x[:, 3] // channels)),
-        "[IC * KW * KH * KD, OW, OH, OD * N]",
-    )
+    # Divided, not multiplied: the product with a parameter could overflow.
+    taps = k[:, 0] * k[:, 1] * k[:, 2]
+    ok = divides(taps, c.ne[:, 0]) & (c.ne[:, 0] // np.maximum(taps, 1) == channels)
+    rows = np.where(ok, c.ne[:, 0], 0)
+    rule = "[IC * KW * KH * KD, OW, OH, OD * N]"
+    result_ne(c, (rows, ow, oh, od * (x[:, 3] // channels)), rule)
 
 
 @op(

@@ -67,10 +67,11 @@ def _check_ssm_scan(c: Nodes) -> None:
     c.require(slots >= 0, "slots", slots, "at least 0 (0 counts as 1)")
     one = slots <= 1
     c.require(one | (a.ne[:, 0] == 1), "slots", slots, "1 when src[3].ne[0] is not 1")
-    # Divided, not multiplied: a product of the parameter could overflow.
-    kept = c.ne[:, 0] - x.nelements
-    each = d_state * dim * heads * seqs
-    ok = divides(each, kept) & (kept // each == slots.clip(1)) & (c.ne[:, 1:] == 1).all(axis=1)
+    # Divided, not multiplied: a product with sequences and slots could overflow.
+    kept, each = c.ne[:, 0] - x.nelements, d_state * dim * heads
+    states = kept // each
+    ok = divides(each, kept) & divides(seqs, states) & (states // seqs == slots.clip(1))
+    ok &= (c.ne[:, 1:] == 1).all(axis=1)
     rule = "[elements of src[1] + slots * d_state * dim * heads * sequences, 1, 1, 1]"
     c.require(ok, "ne", c.ne, rule)
 

@@ -101,6 +101,19 @@ IM2COL_3D_REFUSALS = [
 ]
 
 
+def test_im2col_3d_refuses_columns_that_match_only_when_the_product_overflows(bench):
+    # 2^30 * 2^30 * 6 * 3 is 18 * 2^60, in 64 bits 2 * 2^60.
+    kernel = bench.part(bench.tensor("F16", 1), 2**30, 2**30, 6, nb=(2, 0, 0, 0))
+    data = bench.part(bench.tensor("F32", 1), 2**30, 2**30, 6, 3, nb=(0, 0, 0, 0))
+    params = dict.fromkeys((0, 1, 2, 6, 7, 8), 1) | {9: 3}
+    node = bench.node("IM2COL_3D", "F32", (1,), kernel, data, params=params)
+    node.ne = (2**61, 1, 1, 1)
+    assert bench.refusal(node) == (
+        "GRAPH_COMPUTE: ne is [2305843009213693952, 1, 1, 1], expected [IC * KW * KH * KD, OW, OH, OD * N] "
+        "[IM2COL_3D 'y']"
+    )
+
+
 @pytest.mark.parametrize(("change", "ne", "sentence"), IM2COL_3D_REFUSALS)
 def test_im2col_3d_refusals(bench, change, ne, sentence):
     kernel, data = bench.tensor("F16", 3, 2, 2, 6), bench.tensor("F32", 5, 4, 3, 6)
