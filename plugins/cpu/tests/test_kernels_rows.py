@@ -73,6 +73,21 @@ def test_cast_to(compare, name):
     compare(lambda b: b.cast(b.new_tensor("F32", 64, 5, 3), name), nmse=0)
 
 
+def test_halves_in_q8_0_are_rounded_to_even_after_one_division(device):
+    b = GraphBuilder()
+    a = b.new_tensor("F32", 32, 100)
+    out = b.cast(a, "Q8_0")
+    allocate([out], device)
+    largest = np.linspace(140, 150, 100, dtype=np.float32)[:, None]
+    values = largest * np.resize(np.array([0.5, -0.5, 0.25, 1], np.float32), 32)
+    a.buffer.memory[a.offset : a.offset + values.nbytes].view(np.float32)[:] = values.ravel()
+    device.prepare(b.graph(out)).run(lambda: False)
+    device.synchronize()
+    blocks = out.buffer.memory[out.offset : out.offset + 3400].reshape(100, 34)
+    expected = np.rint(values * (np.float32(127) / largest))
+    np.testing.assert_array_equal(blocks[:, 2:].view(np.int8), expected)
+
+
 @pytest.mark.parametrize("name", slow_unless(("F16",), ("F16", "BF16", "Q8_0", "Q4_0")))
 def test_cast_from(compare, name):
     compare(lambda b: b.cast(b.new_tensor(name, 64, 5, 3), "F32"), nmse=0)

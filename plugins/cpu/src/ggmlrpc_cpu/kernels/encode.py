@@ -1,6 +1,7 @@
 """Row functions `from_f32:TYPE` (src, dst, n): F32 to the types that a KV cache or a copy may have.
 
-The rounding is that of ggmlrpc_core.quants, bit for bit, for finite values. `n` is a multiple of the block size.
+The rounding is that of ggmlrpc_core.quants, bit for bit, for finite values, but for halves in Q8_0. `n` is a multiple
+of the block size.
 """
 
 from __future__ import annotations
@@ -15,14 +16,12 @@ from ggmlrpc_cpu.simd import (
     absolute,
     bf16_bits,
     copy_bytes,
-    copysign,
     f32x16_to_bf16,
     horizontal_max,
     load_f32,
     load_f32x16,
     maximum,
-    select_less,
-    splat_f32x16,
+    round_even,
     store_f16,
     store_f16x16,
     store_i8x16,
@@ -33,8 +32,6 @@ from ggmlrpc_cpu.simd import (
     to_f16x16,
     to_i8x16,
     to_i32x16,
-    trunc,
-    zero_f32x16,
 )
 
 HALF, ZERO, ONE = np.float32(0.5), np.float32(0), np.float32(1)
@@ -61,25 +58,18 @@ def bf16(src: Any, dst: Any, n: Any) -> None:
         store_u16(dst + 2 * i, np.uint16(bf16_bits(load_f32(src + 4 * i))))
 
 
-@inline
-def round_away(x: Any) -> Any:
-    """Nearest integer, halves away from zero, as f32."""
-    t = trunc(x)
-    zero = zero_f32x16()
-    away = select_less(absolute(x - t), splat_f32x16(HALF), zero, splat_f32x16(ONE))
-    return t + copysign(away, x)
-
-
 @kernel("from_f32:Q8_0")
 def q8_0(src: Any, dst: Any, n: Any) -> None:
+    # Not 1 / d and halves away from zero as in ggmlrpc_core.quants: numbers just at a half, frequent where the source
+    # is BF16, then round as on the stock CPU backend of x86 (ggml-cpu/arch/x86/quants.c quantize_row_q8_0).
     for block in range(n // 32):
         x, y = load_f32x16(src + 128 * block), load_f32x16(src + 128 * block + 64)
-        d = horizontal_max(maximum(absolute(x), absolute(y))) / np.float32(127)
-        inverse = ONE / d if d != ZERO else ZERO
+        size = horizontal_max(maximum(absolute(x), absolute(y)))
+        inverse = np.float32(127) / size if size != ZERO else ZERO
         out = dst + 34 * block
-        store_f16(out, d)
-        store_i8x16(out + 2, to_i8x16(to_i32x16(round_away(x * inverse))))
-        store_i8x16(out + 18, to_i8x16(to_i32x16(round_away(y * inverse))))
+        store_f16(out, size / np.float32(127))
+        store_i8x16(out + 2, to_i8x16(to_i32x16(round_even(x * inverse))))
+        store_i8x16(out + 18, to_i8x16(to_i32x16(round_even(y * inverse))))
 
 
 @inline
