@@ -28,6 +28,7 @@ class Case:
         number: place in the suite's own list.
         op: name as the suite prints it, "GELU" or "MUL_MAT_ID_FUSION".
         judged: whether the stock CPU takes all of its tensors, so that there is something to compare with.
+        fused: a graph of several nodes of which only the last is compared.
         op_size: bytes of the result and its sources.
         op_flops: operations; 0 where the suite does not count them.
         params: as the suite prints them.
@@ -36,6 +37,7 @@ class Case:
     number: int
     op: str
     judged: bool
+    fused: bool
     op_size: int
     op_flops: int
     params: str
@@ -50,8 +52,9 @@ def parse_list(text: str) -> list[Case]:
     """The output of `suite list`."""
     cases = []
     for line in text.splitlines():
-        number, op, judged, op_size, op_flops, params = line.split("\t")
-        cases.append(Case(int(number), op, judged == "1", int(op_size), int(op_flops), params))
+        number, op, judged, fused, op_size, op_flops, params = line.split("\t")
+        flags = judged == "1", fused == "1"
+        cases.append(Case(int(number), op, *flags, int(op_size), int(op_flops), params))
     return cases
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 PASSED, FAILED, NOT_JUDGED = "passed", "failed", "not judged"
+WRONG = "reference wrong"
+"""Not the result that upstream's reference gives, which is wrong: see WRONG_REFERENCES."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +21,11 @@ class Result:
         number: place in the suite's own list.
         op: as the suite names it.
         params: as the suite prints them.
-        status: PASSED, FAILED or NOT_JUDGED.
+        status: PASSED, FAILED, WRONG or NOT_JUDGED.
         seconds: client, server and the client's own reference together.
         server_seconds: processor time of the server in them, all threads.
-        error: what the suite or the client printed; empty for a case that passed.
+        error: what the suite or the client printed; empty for a case that passed, and for one that was computed and
+            has nothing to be compared with.
         err: of the node that came closest to its limit; None when nothing was measured.
         limit: upstream's, for that node.
         repeated: nodes that were computed twice.
@@ -112,3 +115,8 @@ def by_op(results: Iterable[Result]) -> dict[str, list[Result]]:
     for result in sorted(results, key=lambda result: (result.op, result.number)):
         groups.setdefault(result.op, []).append(result)
     return groups
+
+
+def count(results: Iterable[Result], status: str) -> int:
+    """How many results have a status."""
+    return sum(result.status == status for result in results)

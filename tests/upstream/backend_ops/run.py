@@ -6,8 +6,8 @@
 
 STOCK is a folder from build_stock.py. Results go to a file, one line a case; a run with the same file goes on where it
 stopped. A case that fails runs three times more alone, since the inputs differ from run to run, and is listed as
-failed. Cases that the stock CPU does not support have nothing to be compared with: not judged. Exit status 1 when
-anything failed.
+failed. Cases that the stock CPU does not support have nothing to be compared with: they are computed, and not judged.
+Cases of WRONG_REFERENCES count apart. Exit status 1 when anything failed.
 """
 
 from __future__ import annotations
@@ -31,14 +31,18 @@ from upstream.backend_ops.results import (
     FAILED,
     NOT_JUDGED,
     PASSED,
+    WRONG,
     Result,
     Results,
     by_op,
+    count,
 )
 from upstream.backend_ops.sample import large, sampled
 from upstream.backend_ops.worker import RETRIES, Worker
+from upstream.backend_ops.wrong import WRONG_REFERENCES
 from upstream.build_stock import BuildFailed, Stock, find
 
+STATUSES = (PASSED, FAILED, WRONG, NOT_JUDGED)
 MAX_SHOWN = 200
 """Failures that are printed; the file has all."""
 
@@ -92,31 +96,32 @@ def summary(results: Sequence[Result], seconds: float) -> None:
     """The table by op, the failures and the sums."""
     console = Console()
     table = Table("op", box=None)
-    for name in (PASSED, FAILED, NOT_JUDGED, "worst error / limit", "seconds"):
+    for name in (*STATUSES, "worst error / limit", "seconds"):
         table.add_column(name, justify="right")
     for op, group in by_op(results).items():
         fractions = [result.fraction for result in group if result.fraction is not None]
         table.add_row(
             op,
-            *(str(count(group, status)) for status in (PASSED, FAILED, NOT_JUDGED)),
+            *(str(count(group, status)) for status in STATUSES),
             f"{max(fractions):.2g}" if fractions else "",
             f"{sum(result.seconds for result in group):.1f}",
         )
     console.print(table)
     for result in [result for result in results if result.status == FAILED][:MAX_SHOWN]:
         console.print(f"failed: {describe(result)}", markup=False, soft_wrap=True)
-    sums = ", ".join(f"{count(results, name)} {name}" for name in (PASSED, FAILED, NOT_JUDGED))
+    for result in [result for result in results if result.status == WRONG]:
+        reason = WRONG_REFERENCES[result.name]
+        console.print(f"{WRONG}: {result.name}: {reason}", markup=False, soft_wrap=True)
+    refused = [result for result in results if result.status == NOT_JUDGED and result.error]
+    for result in refused[:MAX_SHOWN]:
+        console.print(f"refused: {result.name}: {result.error}", markup=False, soft_wrap=True)
+    sums = ", ".join(f"{count(results, name)} {name}" for name in STATUSES)
     spent = sum(result.seconds for result in results)
     repeated = sum(result.repeated for result in results)
     console.print(f"{len(results)} cases: {sums}; {spent:.0f} s in cases, {seconds:.0f} s now")
     if repeated:
         unequal = sum(len(result.unequal) for result in results)
         console.print(f"{repeated} nodes computed twice: {unequal} with other bits")
-
-
-def count(results: Iterable[Result], status: str) -> int:
-    """How many results have a status."""
-    return sum(result.status == status for result in results)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -157,14 +162,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.redo:
         results.forget(FAILED)
     cases = chosen(list_cases(program, stock), args)
-    if not args.sample:
-        for case in cases:
-            if not case.judged and case.number not in results.done:
-                results.add(Result(case.number, case.op, case.params, NOT_JUDGED))
     if args.sample:
-        judged = sampled(cases)
+        todo = sampled(cases)
     else:  # the long ones last: most failures show in the first minutes
-        judged = sorted((case for case in cases if case.judged), key=large)
+        todo = sorted(cases, key=large)
     with Worker(
         program,
         stock,
@@ -174,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         twice=args.twice,
         timeout=args.timeout,
     ) as worker:
-        run_all(worker, judged, results, args)
+        run_all(worker, todo, results, args)
     numbers = {case.number for case in cases}
     done = [result for number, result in sorted(results.done.items()) if number in numbers]
     summary(done, time.monotonic() - start)

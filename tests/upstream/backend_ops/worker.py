@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from upstream.backend_ops.program import Case
-from upstream.backend_ops.results import FAILED, PASSED, Result
+from upstream.backend_ops.results import FAILED, NOT_JUDGED, PASSED, WRONG, Result
+from upstream.backend_ops.wrong import WRONG_REFERENCES
 from upstream.build_stock import Stock
 from upstream.servers import Server
 
@@ -31,7 +32,7 @@ class Parsed:
     text: list[str] = field(default_factory=list)
     errors: list[tuple[str, float, float]] = field(default_factory=list)
     bits: list[tuple[str, bool]] = field(default_factory=list)
-    passed: bool = False
+    verdict: str = ""
     seconds: float = 0.0
     ended: bool = False
 
@@ -52,7 +53,7 @@ def parse_line(line: str, now: Parsed | None) -> Parsed | None:
     elif kind == "@bits":
         now.bits.append((values[0], values[1] == "1"))
     elif kind == "@end":
-        now.passed, now.seconds, now.ended = values[1] == "1", float(values[2]), True
+        now.verdict, now.seconds, now.ended = values[1], float(values[2]), True
     return now
 
 
@@ -60,14 +61,15 @@ def result_of(case: Case, parsed: Parsed) -> Result:
     """The result of a case that ended."""
     worst = max(parsed.errors, key=lambda e: e[1] / e[2] if e[2] else e[1], default=None)
     unequal = tuple(sorted({op for op, equal in parsed.bits if not equal}))
-    error = "" if parsed.passed else " ".join(parsed.text) or "the suite gives no reason"
+    good = parsed.verdict == ("passed" if case.judged else "computed")
+    error = "" if good else " ".join(parsed.text) or "the suite gives no reason"
     if unequal:
         error = f"{error} a second run gave other bits: {', '.join(unequal)}".strip()
     return Result(
         number=case.number,
         op=case.op,
         params=case.params,
-        status=PASSED if parsed.passed and not unequal else FAILED,
+        status=status_of(case, good=good and not unequal),
         seconds=parsed.seconds,
         error=error,
         err=None if worst is None else worst[1],
@@ -75,6 +77,15 @@ def result_of(case: Case, parsed: Parsed) -> Result:
         repeated=len(parsed.bits),
         unequal=unequal,
     )
+
+
+def status_of(case: Case, *, good: bool) -> str:
+    """What a case counts as."""
+    if not case.judged:
+        return NOT_JUDGED
+    if good:
+        return PASSED
+    return WRONG if case.name in WRONG_REFERENCES else FAILED
 
 
 class Hung(Exception):
@@ -232,7 +243,8 @@ class Worker:
         return self._failed(case, "; ".join(parts))
 
     def _failed(self, case: Case, error: str) -> Result:
-        return Result(case.number, case.op, case.params, FAILED, error=error)
+        status = FAILED if case.judged else NOT_JUDGED
+        return Result(case.number, case.op, case.params, status, error=error)
 
     def _end_child(self) -> int:
         status = self._child.stop() if self._child else 0
