@@ -133,5 +133,6 @@ def _attend(xp: Any, scores: Any, values: Any, sink: Any) -> Any:
     total = wide_sum(xp, e, -1)
     if sink is not None:
         total = total + xp.exp(sink.reshape(1, 1) - highest)
-    inverse = xp.where(total > 0, 1.0 / total, xp.zeros_like(total))
+    # A row without keys is 0; NaN stays what it is.
+    inverse = xp.where(total == 0, xp.zeros_like(total), 1.0 / total)
     return xp.matmul(e, values) * inverse.astype(xp.float32)

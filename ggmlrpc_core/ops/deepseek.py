@@ -66,7 +66,7 @@ def lightning_indexer(xp: Any, node: Tensor, q: Any, k: Any, weights: Any, mask:
         part = xp.zeros_like(total)
         for h in range(heads):
             product = xp.matmul(q[i, :, h], keys)
-            part = part + xp.maximum(product, 0.0) * weights[i, 0, :, h : h + 1]
+            part = part + xp.where(product > 0, product, 0.0) * weights[i, 0, :, h : h + 1]
         scores.append(part + total)
     return xp.stack(scores).reshape(node.shape)
 

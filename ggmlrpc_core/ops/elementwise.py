@@ -207,9 +207,9 @@ def scale(xp: Any, node: Tensor, a: Any, *, scale: float, bias: float) -> Any:
     upstream="ggml-cpu/ops.cpp ggml_compute_forward_clamp",
 )
 def clamp(xp: Any, node: Tensor, a: Any, *, lowest: float, highest: float) -> Any:
-    """The nearest value in [lowest, highest]; `lowest` wins where they cross."""
+    """The nearest value in [lowest, highest]; `lowest` wins where they cross, NaN becomes `highest`."""
     x = floats(xp, a, node.src[0])
-    return xp.maximum(xp.minimum(x, highest), lowest)
+    return xp.maximum(xp.where(x < highest, x, highest), lowest)
 
 
 @op(
@@ -223,6 +223,6 @@ def clamp(xp: Any, node: Tensor, a: Any, *, lowest: float, highest: float) -> An
     upstream="ggml-cpu/ops.cpp ggml_compute_forward_leaky_relu",
 )
 def leaky_relu(xp: Any, node: Tensor, a: Any, *, slope: float) -> Any:
-    """x above 0, slope * x below."""
+    """x above 0, slope * x below, 0 for NaN: neither above nor below."""
     x = floats(xp, a, node.src[0])
-    return xp.where(x > 0, x, x * slope)
+    return xp.where(x > 0, x, xp.where(x < 0, x * slope, 0.0))

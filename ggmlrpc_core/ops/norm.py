@@ -75,10 +75,10 @@ def rms_norm(xp: Any, node: Tensor, a: Any, *, eps: float) -> Any:
     upstream="ggml-cpu/ops.cpp ggml_compute_forward_l2_norm_f32",
 )
 def l2_norm(xp: Any, node: Tensor, a: Any, *, eps: float) -> Any:
-    """Divide each row by max(its euclidean length, eps)."""
+    """Divide each row by max(its euclidean length, eps); by eps when the length is NaN."""
     x = floats(xp, a, node.src[0])
     length = xp.sqrt(wide_sum(xp, x * x, -1))
-    return x * (1.0 / xp.maximum(length, eps)).astype(xp.float32)
+    return x * (1.0 / xp.where(length > eps, length, eps)).astype(xp.float32)
 
 
 def _check_group_norm(c: Nodes) -> None:

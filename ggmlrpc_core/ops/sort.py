@@ -73,5 +73,14 @@ def _check_argmax(c: Nodes) -> None:
     upstream="ggml-cpu/ops.cpp ggml_compute_forward_argmax_f32",
 )
 def argmax(xp: Any, node: Tensor, a: Any) -> Any:
-    """The position of the largest element of each row; of equal ones the first."""
-    return xp.argmax(floats(xp, a, node.src[0]), axis=-1).reshape(node.shape)
+    """The position of the largest element of each row; of equal ones the last.
+
+    The search starts anew behind a NaN, as upstream's comparisons have it; a row of NaN gives 0.
+    """
+    x = floats(xp, a, node.src[0])
+    number = x == x
+    n_before = xp.cumsum(xp.where(number, 0, 1), axis=-1)
+    counts = number & (n_before == xp.max(xp.where(number, n_before, -1), axis=-1, keepdims=True))
+    largest = xp.max(xp.where(counts, x, -xp.inf), axis=-1, keepdims=True)
+    places = xp.arange(x.shape[-1]).reshape(1, 1, 1, -1)
+    return xp.max(xp.where(counts & (x == largest), places, 0), axis=-1).reshape(node.shape)

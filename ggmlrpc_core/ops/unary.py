@@ -22,6 +22,8 @@ Function = Callable[[Any, Any], Any]
 SQRT_2_OVER_PI = math.sqrt(2.0 / math.pi)
 GELU_CUBIC = 0.044715
 GELU_QUICK_SLOPE = 1.702
+GELU_IS_ZERO = -10.0
+"""From here down GELU is 0 in single precision."""
 ERF_IS_ONE = 6.0
 """From here on erf is 1 in double precision."""
 
@@ -61,13 +63,14 @@ def silu(xp: Any, x: Any) -> Any:
 
 
 def relu(xp: Any, x: Any) -> Any:
-    """max(x, 0)."""
-    return xp.maximum(x, 0.0)
+    """x above 0, else 0; NaN is not above."""
+    return xp.where(x > 0, x, 0.0)
 
 
 def gelu(xp: Any, x: Any) -> Any:
-    """GELU by tanh."""
-    return 0.5 * x * (1.0 + xp.tanh(SQRT_2_OVER_PI * x * (1.0 + GELU_CUBIC * x * x)))
+    """GELU by tanh; 0 at -infinity."""
+    y = 0.5 * x * (1.0 + xp.tanh(SQRT_2_OVER_PI * x * (1.0 + GELU_CUBIC * x * x)))
+    return xp.where(x <= GELU_IS_ZERO, 0.0, y)
 
 
 def gelu_erf(xp: Any, x: Any) -> Any:
@@ -90,7 +93,8 @@ def _softplus(xp: Any, x: Any) -> Any:
 
 
 def _hardsigmoid(xp: Any, x: Any) -> Any:
-    return xp.minimum(1.0, xp.maximum(0.0, (x + 3.0) / 6.0))
+    y = (x + 3.0) / 6.0
+    return xp.minimum(1.0, xp.where(y > 0, y, 0.0))  # 0 for NaN
 
 
 def _round(xp: Any, x: Any) -> Any:

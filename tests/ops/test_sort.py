@@ -43,7 +43,13 @@ def test_top_k_refusals(bench):
 
 def test_argmax(bench):
     a = bench.leaf("F32", 4, 3, data=[1, 5, 5, 2, 9, 1, 1, 1, -3, -2, -4, -1])
-    assert bench.run(bench.node("ARGMAX", "I32", (3,), a)).ravel().tolist() == [1, 0, 3]
+    assert bench.run(bench.node("ARGMAX", "I32", (3,), a)).ravel().tolist() == [2, 0, 3]
+
+
+def test_argmax_starts_anew_behind_a_nan(bench):
+    inf, nan = np.inf, np.nan
+    a = bench.leaf("F32", 3, 4, data=[9, nan, 1, nan, 2, nan, -inf, -inf, -inf, nan, nan, nan])
+    assert bench.run(bench.node("ARGMAX", "I32", (4,), a)).ravel().tolist() == [2, 1, 2, 0]
 
 
 def test_argmax_refusals(bench):
