@@ -18,6 +18,7 @@ from ggmlrpc_cpu.plan import Plan, make_plan
 from ggmlrpc_cpu.ready import WALKER, ReadyKernels, environment_mode
 from ggmlrpc_cpu.stamp import Stamps
 from ggmlrpc_cpu.threads import Team, default_threads
+from ggmlrpc_cpu.watch import Watch
 
 NAME = "CPU"
 ALIGNMENT = 64
@@ -51,6 +52,7 @@ class CpuDevice:
         self.n_threads = n_threads or default_threads()
         self._kernels = ReadyKernels(compile_mode or environment_mode())
         self._team: Team | None = None
+        self.watch = Watch()
         self._stamps = Stamps()
         self._plans: OrderedDict[bytes, CpuExecutable] = OrderedDict()
         self._alive: weakref.WeakSet[CpuExecutable] = weakref.WeakSet()
@@ -131,4 +133,5 @@ class CpuDevice:
         if self._team is not None:
             self._team.close()
             self._team = None
+        self.watch.close()
         self._kernels.close()

@@ -11,12 +11,16 @@ from ggmlrpc_core.errors import BufferNotFound, GraphStopped, OutOfBounds, clip
 from ggmlrpc_core.graph.tensor import Graph, Tensor
 from ggmlrpc_core.graph.views import raw_view
 from ggmlrpc_core.ops.run import run_node
-from ggmlrpc_cpu.plan import CompiledStage, Plan
+from ggmlrpc_cpu.plan import CompiledStage, HostStage, Plan
+from ggmlrpc_cpu.record import ERROR_STOP
 from ggmlrpc_cpu.threads import Team
+from ggmlrpc_cpu.watch import Watch
 
 
 class Runner(Protocol):
     """What an executable needs of its device."""
+
+    watch: Watch
 
     def team(self) -> Team:
         """The threads; only asked for when a plan has records."""
@@ -75,23 +79,33 @@ class CpuExecutable:
         plan = self._plan
         plan.counters.fill(0)
         plan.error.fill(0)
-        for stage in plan.stages:
-            if should_stop():
-                raise GraphStopped(
-                    "run", "graph", "stopped", "to run to its end", context="device CPU"
-                )
-            if isinstance(stage, CompiledStage):
-                self._runner.team().run(
-                    plan.records.ctypes.data,
-                    stage.first,
-                    stage.last,
-                    error=plan.error.ctypes.data,
-                    alone=stage.alone,
-                )
-                if plan.error[0]:
-                    raise self._out_of_bounds(plan)
-            else:
-                run_node(np, stage.node, host_view)
+        self._runner.watch.begin(should_stop, plan.error)
+        try:
+            for stage in plan.stages:
+                if should_stop():
+                    plan.error[ERROR_STOP] = 1
+                else:
+                    self._run_stage(plan, stage)
+                if plan.error[ERROR_STOP]:
+                    break
+        finally:
+            self._runner.watch.end()
+        if plan.error[ERROR_STOP]:
+            raise GraphStopped("run", "graph", "stopped", "to run to its end", context="device CPU")
+
+    def _run_stage(self, plan: Plan, stage: HostStage | CompiledStage) -> None:
+        if isinstance(stage, HostStage):
+            run_node(np, stage.node, host_view)
+            return
+        self._runner.team().run(
+            plan.records.ctypes.data,
+            stage.first,
+            stage.last,
+            error=plan.error.ctypes.data,
+            alone=stage.alone,
+        )
+        if plan.error[0]:
+            raise self._out_of_bounds(plan)
 
     def _out_of_bounds(self, plan: Plan) -> OutOfBounds:
         number, found, limit, _ = (int(v) for v in plan.error)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ggmlrpc_core.errors import OutOfDeviceMemory
 from ggmlrpc_core.graph.tensor import FLAG_OUTPUT, Graph, Tensor
 from ggmlrpc_cpu import record as R
 from ggmlrpc_cpu.stamp import Stamps, tensors_of
@@ -23,6 +24,8 @@ SLICE_COST = 40e6
 """Nanoseconds of work, on all threads, after which a run asks whether to stop."""
 HOST_COST = 40e6
 """What a host stage is taken to cost, so that it is a slice of its own."""
+SPARE_FACTOR, SPARE_BYTES = 4, 256 << 20
+"""Most memory of a step beside its tensors: a factor of the bytes that they span, and what is always granted."""
 CACHE_LINE = 64
 _RECORD = struct.Struct(f"<{R.SLOTS}q")
 _PARAMS, _PARAM_SLOTS = struct.Struct("<16i"), struct.Struct("<8q")
@@ -119,6 +122,25 @@ class _Shared:
             del self._kept[key]
 
 
+def _check_memory(step: Step) -> None:
+    """Refuse what only extents without bytes behind them can ask for: rows that are all in one place.
+
+    Raises:
+        OutOfDeviceMemory: the step needs far more memory than its tensors have.
+    """
+    asked = step.scratch + (step.shared[1] if step.shared is not None else 0)
+    if asked > SPARE_BYTES:
+        spanned = sum(t.nbytes for t in tensors_of(step) if t is not None)
+        if asked > SPARE_BYTES + SPARE_FACTOR * spanned:
+            raise OutOfDeviceMemory(
+                step.node.op,
+                "working memory",
+                asked,
+                f"at most {SPARE_BYTES + SPARE_FACTOR * spanned} bytes",
+                context=f"tensors span {spanned} bytes, device CPU",
+            )
+
+
 def _next_reader(nodes: list[Tensor], i: int) -> Tensor | None:
     """The node after i when it alone reads node i."""
     node = nodes[i]
@@ -195,6 +217,7 @@ def make_plan(
             shared.written(node)
             continue
         for step in steps:
+            _check_memory(step)
             if step.shared is not None and step.makes_shared:
                 if shared.holds(step):
                     continue

@@ -11,7 +11,7 @@ NODE = 1  # index of the node in Graph.work
 COUNTER = 2  # address of an int64 that is 0 when the record starts; chunks are taken by atomic add
 SCRATCH = 3  # address of scratch memory, 64-byte aligned
 SCRATCH_SIZE = 4  # bytes
-ERROR = 5  # address of int64[4]: node index + 1 (0: none), id found, limit, spare
+ERROR = 5  # address of int64[4]: node index + 1 (0: none), id found, limit, and ERROR_STOP
 FLAGS = 6  # SOLO, JOIN
 SHARED = (
     7  # address of memory that several records use, for example a quantized activation (step.py)
@@ -25,6 +25,9 @@ ARGS = 88  # eight integers whose meaning the kernel and its planner share
 N_ARGS = 8
 SLOTS = 96
 BYTES = 8 * SLOTS
+
+ERROR_STOP = 3
+"""Slot of the error array: not 0 when the run is to end; kernels then behave as if no work were left."""
 
 ADDRESS, TYPE, NE, NB = 0, 1, 2, 6  # inside a tensor
 

@@ -1,7 +1,8 @@
 """The compiled loop that every thread runs over the records of a stage.
 
 Threads meet at a barrier after each record, unless the record says otherwise (record.py FLAGS). The barrier counts
-arrivals and never goes back; a thread that leaves early because of an error adds so much that nobody waits for it.
+arrivals and never goes back; a thread that leaves early because of an error or a stop adds so much that nobody waits
+for it.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def walk(run: Any, ith: Any, nth: Any) -> None:
                 goal += nth
                 atomic_add(arrived, 1)
                 wait_for(arrived, goal, give_way)
-        if atomic_load(error) != 0:
+        if atomic_load(error) != 0 or atomic_load(error + 8 * R.ERROR_STOP) != 0:
             atomic_add(arrived, RELEASE_ALL)
             break
     # After its last access to the block a thread says so; thread 0 waits, so the block may be reused.

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ggmlrpc_cpu import record as R
 from ggmlrpc_cpu.inline import inline
-from ggmlrpc_cpu.simd import atomic_add, compare_exchange, load_f32, load_i32, load_i64, store_i64
+from ggmlrpc_cpu.simd import (
+    atomic_add,
+    atomic_load,
+    compare_exchange,
+    load_f32,
+    load_i32,
+    load_i64,
+    store_i64,
+)
+
+BEYOND_ALL = np.int64(1 << 62)
+"""What `take` answers when the run is to end: more than any record has items."""
+CHUNK_ELEMENTS = 1 << 20
+"""Elements after which a thread looks whether to stop: a few milliseconds."""
 
 
 @inline
@@ -70,15 +85,24 @@ def row_function(rec: Any, i: Any) -> Any:
 
 
 @inline
+def stopped(rec: Any) -> Any:
+    """Whether the run is to end. A loop that can take more than a few milliseconds between two `take` looks here."""
+    return atomic_load(load_i64(rec + 8 * R.ERROR) + 8 * R.ERROR_STOP) != 0
+
+
+@inline
 def take(rec: Any, n: Any) -> Any:
-    """Take the next n work items: the index of the first, counting over all threads."""
+    """Take the next n work items: the index of the first, counting over all threads; beyond all when stopped."""
+    if stopped(rec):
+        return BEYOND_ALL
     return atomic_add(load_i64(rec + 8 * R.COUNTER), n)
 
 
 @inline
-def chunk_size(items: Any, nth: Any) -> Any:
-    """Items to take at once: about four turns per thread, all at once for one thread."""
-    return items if nth == 1 else max(1, (items + 4 * nth - 1) // (4 * nth))
+def chunk_size(rec: Any, items: Any, nth: Any) -> Any:
+    """Items to take at once: about four turns per thread, and at most about CHUNK_ELEMENTS in rows of the record."""
+    most = max(1, CHUNK_ELEMENTS // max(1, ne(rec, 0, 0), ne(rec, 1, 0)))
+    return max(1, min(most, (items + 4 * nth - 1) // (4 * nth)))
 
 
 @inline

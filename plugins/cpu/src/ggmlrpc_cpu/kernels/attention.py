@@ -22,6 +22,7 @@ from ggmlrpc_cpu.kernels.access import (
     param_f32,
     row_function,
     slot,
+    stopped,
     take,
 )
 from ggmlrpc_cpu.record import SCRATCH, SHARED
@@ -281,6 +282,8 @@ def flash_attn(rec: Any, ith: Any, nth: Any) -> None:
 
         last = min(kv, (c + 1) * chunk_rows)
         for first in range(c * chunk_rows, last, TILE):
+            if stopped(rec):
+                break
             n = min(TILE, last - first)
             if mask != 0:
                 skip = True

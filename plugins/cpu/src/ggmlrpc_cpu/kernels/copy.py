@@ -63,7 +63,7 @@ def gather(d: Any, d_step: Any, a: Any, a_step: Any, n: Any, size: Any) -> None:
 def copy(rec: Any, ith: Any, nth: Any) -> None:
     """Node = source 0 of equal shape and type. args: 0 bytes of an element, 1 elements of a row."""
     size, n, rows = arg(rec, 0), arg(rec, 1), n_rows(rec, 0)
-    chunk = chunk_size(rows, nth)
+    chunk = chunk_size(rec, rows, nth)
     first = take(rec, chunk)
     while first < rows:
         for r in range(first, min(first + chunk, rows)):
@@ -81,7 +81,7 @@ def convert(rec: Any, ith: Any, nth: Any) -> None:
     n, rows, size = ne(rec, 0, 0), n_rows(rec, 0), arg(rec, 0)
     middle = slot(rec, SCRATCH) + ith * arg(rec, 1)
     packed = middle + 4 * n
-    chunk = chunk_size(rows, nth)
+    chunk = chunk_size(rec, rows, nth)
     first = take(rec, chunk)
     while first < rows:
         for r in range(first, min(first + chunk, rows)):
@@ -98,7 +98,7 @@ def convert(rec: Any, ith: Any, nth: Any) -> None:
 def repeat(rec: Any, ith: Any, nth: Any) -> None:
     """Node = source 0 tiled. args: 0 bytes of an element."""
     size, n, m, rows = arg(rec, 0), ne(rec, 0, 0), ne(rec, 1, 0), n_rows(rec, 0)
-    chunk = chunk_size(rows, nth)
+    chunk = chunk_size(rec, rows, nth)
     first = take(rec, chunk)
     while first < rows:
         for r in range(first, min(first + chunk, rows)):
@@ -114,7 +114,7 @@ def pad(rec: Any, ith: Any, nth: Any) -> None:
     n, m, rows = ne(rec, 0, 0), ne(rec, 1, 0), n_rows(rec, 0)
     n1, n2 = ne(rec, 0, 1), ne(rec, 0, 2)
     left = np.int64(param_i32(rec, 0))
-    chunk = chunk_size(rows, nth)
+    chunk = chunk_size(rec, rows, nth)
     first = take(rec, chunk)
     while first < rows:
         for r in range(first, min(first + chunk, rows)):

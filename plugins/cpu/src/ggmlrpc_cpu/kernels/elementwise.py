@@ -71,7 +71,7 @@ def _make_binary(name: str, vectors: Callable[..., Any]) -> None:
         width = COLUMNS if m in (n, 1) else n
         blocks = (n + width - 1) // width
         items = n_rows(rec, 0) * blocks
-        chunk = chunk_size(items, nth)
+        chunk = chunk_size(rec, items, nth)
         first = take(rec, chunk)
         while first < items:
             for item in range(first, min(first + chunk, items)):
@@ -104,7 +104,7 @@ def _make_unary(name: str, apply: Any) -> None:
         n = ne(rec, 0, 0)
         blocks = (n + COLUMNS - 1) // COLUMNS
         items = n_rows(rec, 0) * blocks
-        chunk = chunk_size(items, nth)
+        chunk = chunk_size(rec, items, nth)
         first = take(rec, chunk)
         while first < items:
             for item in range(first, min(first + chunk, items)):
@@ -158,7 +158,7 @@ def _make_glu(name: str, apply: Any) -> None:
         n = ne(rec, 0, 0)
         blocks = (n + COLUMNS - 1) // COLUMNS
         items = n_rows(rec, 0) * blocks
-        chunk = chunk_size(items, nth)
+        chunk = chunk_size(rec, items, nth)
         first = take(rec, chunk)
         while first < items:
             for item in range(first, min(first + chunk, items)):
@@ -226,7 +226,7 @@ def add_id(rec: Any, ith: Any, nth: Any) -> None:
     """Row (i1, i2) of the node = row of source 0 + row ids[i1, i2] of source 1."""
     n, n1, limit = ne(rec, 0, 0), ne(rec, 0, 1), ne(rec, 2, 1)
     rows = n_rows(rec, 0)
-    chunk = chunk_size(rows, nth)
+    chunk = chunk_size(rec, rows, nth)
     first = take(rec, chunk)
     while first < rows:
         for r in range(first, min(first + chunk, rows)):

@@ -21,7 +21,7 @@ from ggmlrpc_cpu import record as R
 from ggmlrpc_cpu.amx import tile_config
 from ggmlrpc_cpu.compile import kernel
 from ggmlrpc_cpu.inline import inline
-from ggmlrpc_cpu.kernels.access import arg, nb, ne, slot, take
+from ggmlrpc_cpu.kernels.access import arg, nb, ne, slot, stopped, take
 from ggmlrpc_cpu.kernels.blocks.format import PAIRS, SUPER
 from ggmlrpc_cpu.kernels.blocks.vectors import prefetch_far
 from ggmlrpc_cpu.kernels.dequantize import GRID, row_to, row_to_f32
@@ -332,6 +332,8 @@ def register(type_name: str, columns: Columns) -> None:
             coming = w + (first + 32 * nth) * nb1
             share = min(32 * nb1, MOST_AHEAD) // ((n_columns + 31) // 32)
             for c in range(0, n_columns, 32):
+                if stopped(rec):
+                    break
                 for line in range(0, share, 64):
                     prefetch_far(coming + line)
                 coming += share

@@ -23,7 +23,7 @@ from numba import float32, int64
 from ggmlrpc_cpu import record as R
 from ggmlrpc_cpu.compile import kernel
 from ggmlrpc_cpu.inline import inline
-from ggmlrpc_cpu.kernels.access import address, arg, nb, ne, report_id, slot, take
+from ggmlrpc_cpu.kernels.access import address, arg, nb, ne, report_id, slot, stopped, take
 from ggmlrpc_cpu.kernels.blocks.vectors import make_dot
 from ggmlrpc_cpu.simd import (
     absolute,
@@ -256,6 +256,8 @@ def route(rec: Any, ith: Any, nth: Any) -> None:
                 store_i64(_list(rec, 2, e), load_i64(_list(rec, 2, e)) + 1)
     active, start, tile = int64(0), int64(0), int64(0)
     for e in range(n):
+        if stopped(rec):
+            break
         count = load_i64(_list(rec, 2, e))
         if count > 0:
             store_i64(_list(rec, 0, active), e)

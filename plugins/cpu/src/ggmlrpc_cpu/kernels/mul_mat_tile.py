@@ -18,7 +18,7 @@ from ggmlrpc_cpu import record as R
 from ggmlrpc_cpu.compile import kernel
 from ggmlrpc_cpu.inline import inline
 from ggmlrpc_cpu.isa import isa
-from ggmlrpc_cpu.kernels.access import arg, nb, ne, slot, take
+from ggmlrpc_cpu.kernels.access import arg, nb, ne, slot, stopped, take
 from ggmlrpc_cpu.kernels.dequantize import TYPES, row_to_f32
 from ggmlrpc_cpu.kernels.mul_mat_columns import PLAIN, ROUTED, WEIGHTS, Columns, packed, row_address
 from ggmlrpc_cpu.simd import load_f32, load_i64, store_f32, store_i64
@@ -147,6 +147,8 @@ def register(type_name: str, columns: Columns) -> None:
             for r in range((size + 3) // 4 * 4):
                 to_f32(w + min(first + r, m - 1) * nb1, tile + r * stride, n)
             for c in range(0, n_columns, 4):
+                if stopped(rec):
+                    break
                 for j in range(4):
                     column = min(c + j, n_columns - 1)
                     row = row_of(rec, g, column)

@@ -82,7 +82,7 @@ def shifted_scaled(d: Any, a: Any, shift: Any, scale: Any, n: Any) -> None:
 @kernel("RMS_NORM:F32")
 def rms_norm(rec: Any, ith: Any, nth: Any) -> None:
     n, rows, eps = ne(rec, 0, 0), n_rows(rec, 0), np.float64(param_f32(rec, 0))
-    chunk = chunk_size(rows, nth)
+    chunk = chunk_size(rec, rows, nth)
     first = take(rec, chunk)
     while first < rows:
         for r in range(first, min(first + chunk, rows)):
@@ -96,7 +96,7 @@ def rms_norm(rec: Any, ith: Any, nth: Any) -> None:
 def rms_norm_mul(rec: Any, ith: Any, nth: Any) -> None:
     """The node is the MUL; source 0 the input of the norm, source 1 the weight, tiled; its row is full length."""
     n, rows, eps = ne(rec, 0, 0), n_rows(rec, 0), np.float64(param_f32(rec, 0))
-    chunk = chunk_size(rows, nth)
+    chunk = chunk_size(rec, rows, nth)
     first = take(rec, chunk)
     while first < rows:
         for r in range(first, min(first + chunk, rows)):
@@ -118,7 +118,7 @@ def rms_norm_mul(rec: Any, ith: Any, nth: Any) -> None:
 @kernel("NORM:F32")
 def norm(rec: Any, ith: Any, nth: Any) -> None:
     n, rows, eps = ne(rec, 0, 0), n_rows(rec, 0), np.float64(param_f32(rec, 0))
-    chunk = chunk_size(rows, nth)
+    chunk = chunk_size(rec, rows, nth)
     first = take(rec, chunk)
     while first < rows:
         for r in range(first, min(first + chunk, rows)):
@@ -132,12 +132,13 @@ def norm(rec: Any, ith: Any, nth: Any) -> None:
 @kernel("L2_NORM:F32")
 def l2_norm(rec: Any, ith: Any, nth: Any) -> None:
     n, rows, eps = ne(rec, 0, 0), n_rows(rec, 0), np.float64(param_f32(rec, 0))
-    chunk = chunk_size(rows, nth)
+    chunk = chunk_size(rec, rows, nth)
     first = take(rec, chunk)
     while first < rows:
         for r in range(first, min(first + chunk, rows)):
             a = row(rec, 1, r, 0)
-            scale = np.float32(1.0 / max(sqrt(sum_of_squares(a, np.float32(0), n)), eps))
+            length = sqrt(sum_of_squares(a, np.float32(0), n))
+            scale = np.float32(1.0 / (length if length > eps else eps))
             shifted_scaled(row(rec, 0, r, 0), a, np.float32(0), scale, n)
         first = take(rec, chunk)
 
@@ -145,7 +146,7 @@ def l2_norm(rec: Any, ith: Any, nth: Any) -> None:
 @kernel("SUM_ROWS:F32")
 def sum_rows(rec: Any, ith: Any, nth: Any) -> None:
     n, rows = ne(rec, 1, 0), n_rows(rec, 0)
-    chunk = chunk_size(rows, nth)
+    chunk = chunk_size(rec, rows, nth)
     first = take(rec, chunk)
     while first < rows:
         for r in range(first, min(first + chunk, rows)):
@@ -174,7 +175,7 @@ def soft_max(rec: Any, ith: Any, nth: Any) -> None:
     n, rows, scale = ne(rec, 0, 0), n_rows(rec, 0), param_f32(rec, 0)
     half, slopes = arg(rec, 0), arg(rec, 1)
     n1, n2 = ne(rec, 0, 1), ne(rec, 0, 2)
-    chunk = chunk_size(rows, nth)
+    chunk = chunk_size(rec, rows, nth)
     first = take(rec, chunk)
     while first < rows:
         for r in range(first, min(first + chunk, rows)):

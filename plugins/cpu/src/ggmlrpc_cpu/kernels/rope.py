@@ -41,7 +41,7 @@ def rope_angles(rec: Any, ith: Any, nth: Any) -> None:
     pairs, tokens = arg(rec, 0), arg(rec, 1)
     steps, axes, mix, scales = arg(rec, 2), arg(rec, 3), arg(rec, 4), arg(rec, 5)
     scale, magnitude = load_f64(scales), load_f64(scales + 8)
-    chunk = chunk_size(tokens, nth)
+    chunk = chunk_size(rec, tokens, nth)
     first = take(rec, chunk)
     while first < tokens:
         for t in range(first, min(first + chunk, tokens)):
@@ -93,7 +93,7 @@ def rope_f32(rec: Any, ith: Any, nth: Any) -> None:
     """args: 0 pairs, 1 first element that is turned, 2 pairs are neighbours."""
     pairs, start, neighbours = arg(rec, 0), arg(rec, 1), arg(rec, 2)
     n, rows, n1, n2 = ne(rec, 0, 0), n_rows(rec, 0), ne(rec, 0, 1), ne(rec, 0, 2)
-    chunk = chunk_size(rows, nth)
+    chunk = chunk_size(rec, rows, nth)
     first = take(rec, chunk)
     while first < rows:
         for r in range(first, min(first + chunk, rows)):
@@ -116,7 +116,7 @@ def rope_f16(rec: Any, ith: Any, nth: Any) -> None:
     pairs, start, neighbours = arg(rec, 0), arg(rec, 1), arg(rec, 2)
     n, rows, n1, n2 = ne(rec, 0, 0), n_rows(rec, 0), ne(rec, 0, 1), ne(rec, 0, 2)
     step, apart = (4, 2) if neighbours != 0 else (2, 2 * pairs)
-    chunk = chunk_size(rows, nth)
+    chunk = chunk_size(rec, rows, nth)
     first = take(rec, chunk)
     while first < rows:
         for r in range(first, min(first + chunk, rows)):

@@ -33,7 +33,7 @@ def get_rows(rec: Any, ith: Any, nth: Any) -> None:
     """args[0]: bytes of a row that is copied as it is; 0: row function 0 converts it to f32."""
     n, r1, r2 = ne(rec, 0, 0), ne(rec, 2, 0), ne(rec, 2, 1)
     limit, rows, size = ne(rec, 1, 1), n_rows(rec, 0), arg(rec, 0)
-    chunk = chunk_size(rows, nth)
+    chunk = chunk_size(rec, rows, nth)
     first = take(rec, chunk)
     while first < rows:
         for r in range(first, min(first + chunk, rows)):
