@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import click
 
 from ggmlrpc_core.cli.options import HELP
-from ggmlrpc_core.errors import GgmlRpcError
+from ggmlrpc_core.errors import GgmlRpcError, LocalProtocolError
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 
@@ -96,5 +96,12 @@ def _run(words: list[str]) -> int:
     except (GgmlRpcError, OSError) as exc:
         if "--debug" in words:
             traceback.print_exc()
-        click.echo(f"ggmlrpc: {exc}", err=True)
-        return FAILED
+        click.echo(f"ggmlrpc: {_sentence(exc)}", err=True)
+        return WRONG_USAGE if isinstance(exc, LocalProtocolError) else FAILED
+
+
+def _sentence(exc: Exception) -> str:
+    """An error without Python's numbers and quotes."""
+    if isinstance(exc, OSError) and exc.strerror:
+        return f"{exc.filename}: {exc.strerror}" if exc.filename else exc.strerror
+    return str(exc)

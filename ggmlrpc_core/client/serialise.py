@@ -65,7 +65,7 @@ def graph_message(graph: Graph, dialect: Dialect, place: Place) -> tuple[np.ndar
         "type": [t.type.id for t in tensors],
         "buffer": np.array([handle for handle, _ in placed], np.uint64),
         "ne": [t.ne for t in tensors],
-        "nb": [t.nb for t in tensors],
+        "nb": [[b & MAX_EXTENT for b in t.nb] for t in tensors],
         "op": [NEWEST.ops[t.op] for t in tensors],
         "op_params": [t.op_params for t in tensors],
         "flags": [t.flags for t in tensors],
@@ -93,7 +93,7 @@ def graph_message(graph: Graph, dialect: Dialect, place: Place) -> tuple[np.ndar
 def _check_extents(where: str, tensors: list[Tensor]) -> None:
     """ne and nb are 32 bits wide on the wire; the stock client cuts them without a word."""
     for t in tensors:
-        widest = max(*t.ne, *t.nb)
+        widest = max(*t.ne, *(b for n, b in zip(t.ne, t.nb) if n > 1))
         if widest > MAX_EXTENT:
             raise LocalProtocolError(
                 where, "ne or nb", widest, f"at most {MAX_EXTENT}", context=f"tensor {t.name!r}"

@@ -94,11 +94,13 @@ class Connection:
                 return self._next_request()
             return self._next_reply()
         except RemoteProtocolError:
-            self.state = State.CLOSED
+            self._advance(Step.END)
             raise
 
     def take_body(self, into: memoryview) -> int:
         """Move body bytes that are already here to `into`; returns how many."""
+        if self.state not in (State.BODY, State.REPLY_BODY):
+            return 0
         n = min(len(self._buffer) - self._at, self._body_left, len(into))
         if n:
             into[:n] = memoryview(self._buffer)[self._at : self._at + n]
@@ -177,7 +179,7 @@ class Connection:
 
     def close(self) -> None:
         """The owner closes; nothing more may come or go."""
-        self.state = State.CLOSED
+        self._advance(Step.END)
 
     # --- inside
 
@@ -295,7 +297,7 @@ class Connection:
                 "closed by the peer",
                 "an answer",
             )
-        self.state = State.CLOSED
+        self._advance(Step.END)
         return PEER_CLOSED
 
     def _wait(self, n: int) -> Event:

@@ -60,6 +60,11 @@ def advice(endpoint: Endpoint) -> str:
             "Only programs of this machine that may open the socket file can connect.\n"
             f"The stock client needs TCP: ggmlrpc serve -H {DEFAULT_HOST}"
         )
+    if ":" in endpoint.host and endpoint.host != "::":
+        return (
+            f"Only our Python client speaks IPv6: rpc_init('{endpoint}').\n"
+            f"The stock client speaks IPv4 only: ggmlrpc serve -H {DEFAULT_HOST}"
+        )
     if endpoint.local_only:
         port = "" if endpoint.port == DEFAULT_PORT else f" -p {endpoint.port}"
         return (

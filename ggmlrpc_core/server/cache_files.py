@@ -116,10 +116,18 @@ class CacheFiles:
         """Mark as used now."""
         os.utime(self._note_path(name))
 
-    def remove(self, name: str) -> None:
-        """Remove a data file, then its note; what is not there is fine."""
+    def remove_data(self, name: str) -> None:
+        """Remove a data file and leave its note; what is not there is fine."""
         self.data_path(name).unlink(missing_ok=True)
+
+    def remove(self, name: str) -> None:
+        """Remove a data file and its note; what is not there is fine.
+
+        Data that another server put there in between goes too: it must not be left without a note.
+        """
+        self.remove_data(name)
         self._note_path(name).unlink(missing_ok=True)
+        self.remove_data(name)
 
     def sent(self) -> Iterator[tuple[float, str, int]]:
         """(time of last use, name, bytes) of every file that a client sent."""

@@ -64,14 +64,18 @@ class ClientConnection:
         except Exception as exc:  # a bug in the server must not cost the other clients anything
             self._fail(exc)
         finally:
-            self.shutdown()
-            self._conn.close()
-            try:
-                self._session.close()
-            except Exception as exc:  # a device that cannot free is no reason to keep the client
-                log.error("[%s] not closed cleanly: %s: %s", self._label, type(exc).__name__, exc)
-            self._sock.close()
+            self.abandon()
             log.info("Client connection closed [%s]", self._label)
+
+    def abandon(self) -> None:
+        """Free what the client owns and close its socket; by the thread that serves it, once."""
+        self.shutdown()
+        self._conn.close()
+        try:
+            self._session.close()
+        except Exception as exc:  # a device that cannot free is no reason to keep the client
+            log.error("[%s] not closed cleanly: %s: %s", self._label, type(exc).__name__, exc)
+        self._sock.close()
 
     def shutdown(self) -> None:
         """End the connection, from any thread."""
@@ -96,6 +100,10 @@ class ClientConnection:
                         "[%s] %s", self._label, trace.reply_line(event.command, len(reply) - 8)
                     )
                 link.send(reply)
+            elif (
+                self._trace and (size := event.fields.get("size")) and event.command == "GET_TENSOR"
+            ):
+                log.debug("[%s] %s", self._label, trace.reply_line(event.command, size))
 
     def _fail(self, exc: BaseException) -> None:
         """Close because of a fault; the first one is told. From any thread."""

@@ -81,7 +81,8 @@ class GraphStore:
         Raises:
             BadGraph: it must not run.
         """
-        message = blake2b(nodes, digest_size=16)
+        message = blake2b(len(nodes).to_bytes(8, "little"), digest_size=16)
+        message.update(nodes)
         message.update(tensors)
         digest = message.digest()
         kept = self._kept[device]

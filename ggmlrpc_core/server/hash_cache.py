@@ -258,7 +258,9 @@ class HashCache:
         else:
             self.report(f"hash cache: {name} holds other bytes than its name says")
             if not self._read_only:
-                self._files.remove(name)
+                # The note stays: a file that is being published would lose it, and a file without
+                # a note counts as the operator's.
+                self._files.remove_data(name)
         return sound
 
     # --- writing, on the thread of the cache
@@ -297,6 +299,9 @@ class HashCache:
         # The note goes first: between the two the old bytes do not match it and are not served.
         self._files.write_note(name, Note(strong.hexdigest(), size, frozenset({peer})))
         os.replace(path, self._files.data_path(name))
+        if self._files.read_note(name) is None:  # another server evicted it just now
+            self._files.remove_data(name)
+            return
         self._evict(keep=name)
 
     def _evict(self, keep: str) -> None:

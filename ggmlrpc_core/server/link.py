@@ -111,8 +111,7 @@ class SocketLink:
         wait for the device takes before somebody asks.
         """
         try:
-            readable, _, _ = select.select([self._sock], [], [], 0)
-            return bool(readable) and self._sock.recv(1, socket.MSG_PEEK) == b""
+            return _readable(self._sock) and self._sock.recv(1, socket.MSG_PEEK) == b""
         except (OSError, ValueError):
             return True
 
@@ -155,6 +154,15 @@ class SocketLink:
             limit = f"some within {self._limits.stall_timeout:g} seconds"
             return ConnectionLost("connection", "progress inside a message", "none", limit)
         return ConnectionLost("connection", "socket", exc.strerror or type(exc).__name__, "open")
+
+
+def _readable(sock: socket.socket) -> bool:
+    """Whether a read would return at once; for any descriptor where the system has poll."""
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return bool(poll.poll(0))
+    return bool(select.select([sock], [], [], 0)[0])
 
 
 def _set_timeout(sock: socket.socket, option: int, seconds: float) -> None:

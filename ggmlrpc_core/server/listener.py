@@ -118,8 +118,12 @@ class Listener:
             raise
         if self._path is not None:
             return sock, "unix socket", "unix"
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        except OSError:
+            sock.close()
+            raise
         host = str(address[0]).removeprefix("::ffff:")
         return sock, str(Endpoint(host, address[1])), host
 
@@ -142,6 +146,8 @@ class Listener:
             )
         except socket.gaierror as exc:
             raise OSError(f"{endpoint.host}: {exc.strerror}") from exc
+        # A name may mean both: the stock client speaks IPv4 only.
+        found.sort(key=lambda one: one[0] != socket.AF_INET)
         family, kind, protocol, _, address = found[0]
         sock = socket.socket(family, kind, protocol)
         try:

@@ -96,10 +96,16 @@ class SessionMemory:
         self._schedule.submit(device, free)
 
     def _free_loose(self, device: int) -> None:
+        fault: Exception | None = None
         for where, memory in list(self._loose):
             if where == device:
-                memory.free()
                 self._loose.discard((where, memory))
+                try:
+                    memory.free()
+                except Exception as exc:  # the others are freed all the same
+                    fault = exc
+        if fault is not None:
+            raise fault
 
     def _charge(self, size: int) -> bool:
         if not self._own.take(size):

@@ -218,7 +218,12 @@ class Server:
                 target=self._serve, args=(connection,), name=f"ggmlrpc {label}", daemon=True
             )
             self._connections[connection] = thread
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # no thread left: the client goes, the others stay
+                del self._connections[connection]
+                connection.abandon()
+                raise
 
     def _serve(self, connection: ClientConnection) -> None:
         try:

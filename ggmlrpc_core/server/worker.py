@@ -68,6 +68,7 @@ class Job:
     def finish(self, *, ended: bool) -> None:
         """Let the waiters go; once."""
         self._ended = ended
+        del self._work  # what it holds, a plan or a buffer, may be freed now
         self.done = True
         self._finished.release()
 
@@ -140,6 +141,7 @@ class DeviceWorker:
         """A new lane; `on_fault` is called at most once, on this worker's thread."""
         with self._lock:
             lane = Lane(on_fault, self._clock)
+            lane.ended = self._stopping
             self._lanes.append(lane)
         return lane
 

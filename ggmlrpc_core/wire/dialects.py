@@ -193,7 +193,8 @@ def dialect(name: str) -> Dialect:
         (d for known, d in reversed(dialects.items()) if known.partition("@")[0] == name), None
     )
     if found is None:
-        raise LocalProtocolError("dialect", "name", repr(name), "one of " + ", ".join(dialects))
+        labels = dict.fromkeys(known.partition("@")[0] for known in dialects)
+        raise LocalProtocolError("dialect", "name", repr(name), "one of " + ", ".join(labels))
     return found
 
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from ggmlrpc_core.cli import main
-from ggmlrpc_core.cli.main import COMMANDS
+from ggmlrpc_core.cli.main import COMMANDS, _sentence
 
 
 def run(capsys, *words):
@@ -67,15 +67,28 @@ def test_wrong_usage_is_one_line_and_2(capsys, words, line):
 
 
 def test_what_fails_is_one_line_and_1(capsys):
-    code, _, err = run(capsys, "serve", "-H", "127.0.0.1", "--dialect", "0.0.9", "-p", "0")
+    code, _, err = run(capsys, "serve", "-H", "203.0.113.1", "-p", "5", "-d", "NOPE")
     assert code == 1
+    assert len(err.splitlines()) == 1
+
+
+def test_an_error_of_the_system_has_no_number():
+    assert _sentence(OSError(98, "127.0.0.1:5: Address already in use")) == (
+        "127.0.0.1:5: Address already in use"
+    )
+    assert _sentence(FileNotFoundError(2, "No such file", "x")) == "x: No such file"
+
+
+def test_a_name_that_does_not_exist_is_wrong_usage(capsys):
+    code, _, err = run(capsys, "serve", "-H", "127.0.0.1", "--dialect", "0.0.9", "-p", "0")
+    assert code == 2
     assert err.startswith("ggmlrpc: dialect: name is '0.0.9', expected one of ")
     assert len(err.splitlines()) == 1
 
 
 def test_debug_adds_the_traceback(capsys):
     code, _, err = run(capsys, "--debug", "serve", "--dialect", "0.0.9", "-p", "0")
-    assert code == 1
+    assert code == 2
     assert err.startswith("Traceback (most recent call last):")
     assert err.splitlines()[-1].startswith("ggmlrpc: dialect: ")
 

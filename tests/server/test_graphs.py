@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ggmlrpc_core.errors import RemoteProtocolError
+from ggmlrpc_core.errors import BadGraph, RemoteProtocolError
 from ggmlrpc_core.server import graphs as module
 from ggmlrpc_core.server.buffers import BufferTable
 from ggmlrpc_core.server.graphs import GraphStore
@@ -83,3 +83,15 @@ def test_forget_drops_what_names_the_buffer(box):
         " and whose buffers live"
     )
     assert box.compute(first) is not plan
+
+
+def test_messages_with_the_same_bytes_and_another_border_differ(box):
+    """37 ids and one tensor are as long as two tensors."""
+    owned = box.buffer()
+    plan = box.compute(owned)
+    other = np.zeros(2, to_wire(dialects.newest(), []).dtype)
+    empty = box.store.compute(0, np.zeros(0, np.uint64), other)
+    assert empty is not plan
+    with pytest.raises(BadGraph):
+        ids = np.frombuffer(other.tobytes()[:296], np.uint64)
+        box.store.compute(0, ids, other[1:])

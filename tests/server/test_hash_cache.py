@@ -104,6 +104,44 @@ def test_corrupt_files_are_no_hit_and_go(make, said, spoiled, sent):
     (cache.directory / NAME).write_bytes(spoiled)
     assert get(cache) is None
     assert said == [f"hash cache: {NAME} holds other bytes than its name says"]
+    assert not (cache.directory / NAME).exists()
+    assert (len(list(cache.directory.iterdir())) == 1) is sent  # the note stays
+
+
+def test_an_upload_that_is_looked_at_between_its_note_and_its_name_stays_its_own(make, monkeypatch):
+    """Two uploads of one hash: what is found half way must not become a file of the operator."""
+    cache = make()
+    put(cache)
+    monkeypatch.setattr(module, "fnv1a_64", lambda data, state: DIGEST)  # a collision
+    replace, found = os.replace, []
+
+    def look_first(source, target):
+        if Path(target).name == NAME:
+            found.append(cache.find(DIGEST, "10.0.0.1"))
+        replace(source, target)
+
+    monkeypatch.setattr(module.os, "replace", look_first)
+    put(cache, data=b"forged" * 300)
+    assert found == [None]
+    monkeypatch.undo()
+    assert get(cache, peer="10.0.0.9") is None
+    assert get(cache) == b"forged" * 300
+
+
+def test_an_upload_whose_note_was_evicted_meanwhile_is_not_kept(make, monkeypatch):
+    cache = make()
+    replace = os.replace
+
+    def evict(source, target):
+        replace(source, target)
+        if Path(target).name == NAME:
+            for path in cache.directory.iterdir():
+                if path.name != NAME:
+                    path.unlink()
+
+    monkeypatch.setattr(module.os, "replace", evict)
+    put(cache)
+    assert get(cache) is None
     assert list(cache.directory.iterdir()) == []
 
 

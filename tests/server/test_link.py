@@ -1,5 +1,6 @@
 """The socket under the engine."""
 
+import select
 import socket
 
 import pytest
@@ -129,3 +130,16 @@ def test_a_reset_is_told(pair):
         one.link.next_event()
     assert one.link.peer_left()
     one.link.shutdown()
+
+
+@pytest.mark.skipif(not hasattr(select, "poll"), reason="select alone cannot see high descriptors")
+def test_a_live_peer_on_a_high_descriptor_has_not_left(pair):
+    import fcntl
+
+    one = pair().greet()
+    high = fcntl.fcntl(one.near.fileno(), fcntl.F_DUPFD, 1500)
+    with socket.socket(fileno=high) as sock:
+        link = SocketLink(sock, one.conn, limits=ServerLimits())
+        assert not link.peer_left()
+        one.far.shutdown(socket.SHUT_RDWR)
+        assert link.peer_left()

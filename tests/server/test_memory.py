@@ -87,3 +87,12 @@ def test_sizes_above_the_address_space_never_reach_the_device(box, monkeypatch):
     box.worker.device.alloc = lambda size: pytest.fail("asked the device")
     assert box.memory.allocate(0, 51) is None
     box.memory.close()
+
+
+def test_one_buffer_that_cannot_be_freed_keeps_no_other(box, monkeypatch):
+    first, second = box.memory.allocate(0, 100), box.memory.allocate(0, 200)
+    monkeypatch.setattr(first.memory, "free", lambda: 1 / 0, raising=False)
+    box.memory.close()
+    assert box.account.used == 0
+    assert box.free == 1000 - 100
+    assert second.memory is not None

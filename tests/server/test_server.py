@@ -125,3 +125,22 @@ def test_over_a_unix_socket(start, client, tmp_path):
     assert client(server).call("DEVICE_COUNT") == {"device_count": 1}
     server.close()
     assert not (tmp_path / "s").exists()
+
+
+def test_a_client_for_whom_there_is_no_thread_costs_nothing(start, peer, log, monkeypatch):
+    server = start()
+    begin = threading.Thread.start
+
+    def refuse(thread):
+        if "ggmlrpc c" in thread.name:
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with socket.create_connection((server.endpoint.host, server.endpoint.port)) as sock:
+            sock.settimeout(20)
+            assert sock.recv(1) == b""
+    assert server.n_clients == 0
+    server.close()  # after this the acceptor has said its line
+    assert len([line for line in log if line.endswith("closed: can't start new thread")]) == 1

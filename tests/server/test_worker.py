@@ -185,3 +185,10 @@ def test_stop_drops_what_is_queued(opens):
     gate.set()
     stopper.join(10)
     assert opens.devices[0].closed
+
+
+def test_a_lane_of_a_stopped_worker_takes_nothing(opens):
+    worker = DeviceWorker("GPU0", opens)
+    worker.stop()
+    with pytest.raises(LaneEnded):
+        worker.call(worker.lane(pytest.fail), lambda: pytest.fail("ran"))
