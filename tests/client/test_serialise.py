@@ -14,7 +14,7 @@ from ggmlrpc_core.graph.parse import parse_graph
 from ggmlrpc_core.ops.validate import check_nodes
 from ggmlrpc_core.testing.cases import all_cases
 from ggmlrpc_core.testing.null import NullDevice
-from ggmlrpc_core.wire.dialects import dialect, spoken_names, newest
+from ggmlrpc_core.wire.dialects import dialect, newest, spoken_names
 
 BASE = 1 << 40
 
