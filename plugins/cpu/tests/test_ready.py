@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ggmlrpc_cpu.compile import CACHE_VARIABLE, cache_folder
 from ggmlrpc_cpu.device import CpuDevice
-from ggmlrpc_cpu.plan import CompiledStage, HostStage
+from ggmlrpc_cpu.plan import CompiledStage, HostStage, host_seconds
 from ggmlrpc_cpu.ready import COMPILE_VARIABLE, ReadyKernels, environment_mode
 
 from ggmlrpc_core.errors import PluginError
@@ -60,3 +60,28 @@ def test_a_kernel_that_does_not_compile_stays_with_the_reference(empty_cache, ca
     assert kernels.address("no such kernel") is None
     assert "using the reference" in caplog.text
     assert not kernels.ready(frozenset({"no such kernel"}))
+
+
+def test_a_graph_waits_for_kernels_about_as_long_as_the_reference_would_take(monkeypatch):
+    device = CpuDevice(1, compile_mode="off")
+    b = GraphBuilder()
+    out = b.mul_mat(b.new_tensor("F32", 256, 64), b.new_tensor("F32", 256, 1))
+    allocate([out], device)
+    plan = device.prepare(b.graph(out)).plan
+    assert host_seconds(plan) == pytest.approx(5e-5 + 4e-9 * 256 * 64)
+    now, naps = [0.0], []
+    monkeypatch.setattr("ggmlrpc_cpu.device.time.monotonic", lambda: now[0])
+
+    def sleep(seconds):
+        naps.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr("ggmlrpc_cpu.device.time.sleep", sleep)
+    monkeypatch.setattr("ggmlrpc_cpu.device.host_seconds", lambda plan: 0.11)
+    monkeypatch.setattr(device._kernels, "coming", lambda names: True)
+    assert device.renewed(plan, lambda: False) is plan
+    assert len(naps) == 7  # until 0.33 s are over
+    naps.clear()
+    assert device.renewed(plan, lambda: True) is plan
+    assert naps == []
+    device.close()

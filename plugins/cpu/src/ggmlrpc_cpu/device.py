@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections import OrderedDict
+from collections.abc import Callable
 
 import psutil
 
@@ -14,7 +16,7 @@ from ggmlrpc_core.ops.declare import OPS
 from ggmlrpc_cpu.buffer import CpuBuffer
 from ggmlrpc_cpu.cpu_info import cpu_name
 from ggmlrpc_cpu.executable import CpuExecutable
-from ggmlrpc_cpu.plan import Plan, make_plan
+from ggmlrpc_cpu.plan import Plan, host_seconds, make_plan
 from ggmlrpc_cpu.ready import WALKER, ReadyKernels, environment_mode
 from ggmlrpc_cpu.stamp import Stamps
 from ggmlrpc_cpu.threads import Team, default_threads
@@ -24,6 +26,8 @@ NAME = "CPU"
 ALIGNMENT = 64
 MAX_SIZE = 2**64 - 1
 """As the stock server says: no limit but memory."""
+WAIT_FACTOR, WAIT_POLL = 3.0, 0.05
+"""How long to wait for kernels, in times of what the reference would take; seconds between two looks."""
 MAX_PLANS = 16
 """Prepared graphs that are kept; a client alternates between few."""
 
@@ -104,8 +108,14 @@ class CpuDevice:
         import_families()
         return make_plan(graph, self._kernels, n_threads=self.n_threads, stamps=self._stamps)
 
-    def renewed(self, plan: Plan) -> Plan:
-        """The plan made again when a kernel that it lacked has become ready."""
+    def renewed(self, plan: Plan, should_stop: Callable[[], bool]) -> Plan:
+        """The plan made again when a kernel that it lacked has become ready.
+
+        Waits for kernels that are being compiled, but not much longer than the reference would compute in their place.
+        """
+        end = time.monotonic() + WAIT_FACTOR * host_seconds(plan)
+        while self._kernels.coming(plan.missing) and time.monotonic() < end and not should_stop():
+            time.sleep(WAIT_POLL)
         return self._make(plan.graph) if self._kernels.ready(plan.missing) else plan
 
     def team(self) -> Team:

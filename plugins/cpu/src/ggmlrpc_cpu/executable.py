@@ -26,7 +26,7 @@ class Runner(Protocol):
         """The threads; only asked for when a plan has records."""
         ...
 
-    def renewed(self, plan: Plan) -> Plan:
+    def renewed(self, plan: Plan, should_stop: Callable[[], bool]) -> Plan:
         """The plan, or a better one when kernels that it lacked are ready now."""
         ...
 
@@ -75,7 +75,7 @@ class CpuExecutable:
                 "run", "a buffer of the graph", "freed", "alive while the graph may run"
             )
         if self._plan.missing:
-            self._plan = self._runner.renewed(self._plan)
+            self._plan = self._runner.renewed(self._plan, should_stop)
         plan = self._plan
         plan.counters.fill(0)
         plan.error.fill(0)

@@ -24,6 +24,8 @@ SLICE_COST = 40e6
 """Nanoseconds of work, on all threads, after which a run asks whether to stop."""
 HOST_COST = 40e6
 """What a host stage is taken to cost, so that it is a slice of its own."""
+HOST_SECONDS_PER_NODE, HOST_SECONDS_PER_WEIGHT = 5e-5, 4e-9
+"""What the reference takes for a small node, and to dequantize a weight."""
 SPARE_FACTOR, SPARE_BYTES = 4, 256 << 20
 """Most memory of a step beside its tensors: a factor of the bytes that they span, and what is always granted."""
 CACHE_LINE = 64
@@ -77,6 +79,18 @@ class Plan:
     buffers: frozenset[Any]
     missing: frozenset[str]
     keep: list[Any] = field(default_factory=list)
+
+
+def host_seconds(plan: Plan) -> float:
+    """About how long the host stages of a plan take, from the weights of their matrix products."""
+    total = 0.0
+    for stage in plan.stages:
+        if isinstance(stage, HostStage):
+            total += HOST_SECONDS_PER_NODE
+            weights = stage.node.src[0] if stage.node.op in ("MUL_MAT", "MUL_MAT_ID") else None
+            if weights is not None:
+                total += HOST_SECONDS_PER_WEIGHT * weights.nelements
+    return total
 
 
 def _span(tensor: Tensor) -> tuple[int, int]:
@@ -141,13 +155,36 @@ def _check_memory(step: Step) -> None:
             )
 
 
-def _next_reader(nodes: list[Tensor], i: int) -> Tensor | None:
-    """The node after i when it alone reads node i."""
+class _Readers:
+    """Who reads a node, counted when first asked for."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._counts: dict[int, int] | None = None
+
+    def count(self, node: Tensor) -> int:
+        """Nodes of the graph, views included, that name this one as a source or lie in its memory."""
+        if self._counts is None:
+            self._counts = {}
+            for reader in self._graph.nodes:
+                for key in {id(t) for t in (*reader.src, reader.view_src)}:
+                    self._counts[key] = self._counts.get(key, 0) + 1
+        return self._counts.get(id(node), 0)
+
+
+def _next_reader(nodes: list[Tensor], i: int, readers: _Readers) -> Tensor | None:
+    """The node after i when it alone reads node i, so that nobody misses a result that is never written.
+
+    The client must say so (`use_count`, which tells of readers on other devices too), not ask for the result, and
+    not have it written into the memory of another tensor; and what it says is looked up, for it may be wrong.
+    """
     node = nodes[i]
     if i + 1 == len(nodes) or node.use_count != 1 or node.flags & FLAG_OUTPUT:
         return None
     after = nodes[i + 1]
-    return after if sum(s is node for s in after.src) == 1 else None
+    if node.view_src is not None or sum(s is node for s in after.src) != 1:
+        return None
+    return after if readers.count(node) == 1 else None
 
 
 def _aligned(size: int) -> np.ndarray:
@@ -193,7 +230,7 @@ def make_plan(
     def make_row(step: Step, keep: list[Any]) -> bytes:
         return _RECORD.pack(*_row(step, kernels, keep))
 
-    work = graph.work
+    work, readers = graph.work, _Readers(graph)
     skip = False
     for i, node in enumerate(work):
         if skip:
@@ -209,7 +246,7 @@ def make_plan(
                     entries.append(_Entry(i, node, step, (row, places)))
             shared.written(node)
             continue
-        context = Context(n_threads, next=_next_reader(work, i))
+        context = Context(n_threads, next=_next_reader(work, i, readers))
         family = FAMILIES.get(node.op)
         steps = family(node, context) if family is not None else None
         if steps is None or absent(steps):

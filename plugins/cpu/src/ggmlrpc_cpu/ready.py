@@ -14,11 +14,13 @@ import sys
 import threading
 
 from ggmlrpc_core.errors import PluginError
-from ggmlrpc_cpu.compile import Kernels, is_cached
+from ggmlrpc_cpu.compile import Kernels, cache_folder, is_cached
 
 COMPILE_VARIABLE = "GGMLRPC_CPU_COMPILE"
 MODES = ("background", "now", "never")
 WALKER = "walk"
+KERNEL_SECONDS = 0.7
+"""About what one kernel takes to compile, for the log."""
 
 _log = logging.getLogger("ggmlrpc.cpu")
 
@@ -71,6 +73,11 @@ class ReadyKernels:
             waiting = set(self._wanted)
         return any(n not in waiting and n not in self._failed and is_cached(n) for n in names)
 
+    def coming(self, names: frozenset[str]) -> bool:
+        """Whether one of these is being compiled or will be."""
+        with self._lock:
+            return not self._closed and any(n in self._wanted for n in names - self._failed)
+
     def _fetch(self, name: str) -> int | None:
         try:
             if self._mode == "now" or is_cached(name):
@@ -111,6 +118,10 @@ class ReadyKernels:
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
                 )
+            _log.info(
+                "compiling %d kernels for this machine, about %d s; kept in %s",
+                len(batch), round(1 + KERNEL_SECONDS * len(batch)), cache_folder(),
+            )  # fmt: skip
             _, errors = self._child.communicate()
             with self._lock:
                 self._child = None
