@@ -107,8 +107,7 @@ def copy(name: str) -> Callable[[Draw], Form]:
         other = ne
         if name == "CPY" and d.int(0, 1):
             other = (ne[0], ne[2] * ne[3], ne[1], 1)
-        exact = name != "CPY" or y != "I32"
-        source = Source(a, ne, special=exact and y not in ENCODABLE)
+        source = Source(a, ne, special=y != "I32" and y not in ENCODABLE)
         if name == "CPY":
             return Form(
                 name, y, other, [source, Source(y, other, special=False)], within=1, nmse=0.0

@@ -70,7 +70,11 @@ def mul_mat(d: Draw) -> Form:
     outer = (d.int(1, 2), d.int(1, 2))
     b = (k, n, outer[0] * d.int(1, 3), outer[1] * d.int(1, 2))
     return Form(
-        "MUL_MAT", "F32", (m, *b[1:]), [Source(kind, (k, m, *outer)), Source("F32", b)], nmse=1e-9
+        "MUL_MAT",
+        "F32",
+        (m, *b[1:]),
+        [Source(kind, (k, m, *outer)), Source("F32", b, special=not TYPES[kind].quantized)],
+        nmse=1e-9,
     )
 
 
@@ -80,7 +84,7 @@ def mul_mat_id(d: Draw) -> Form:
     used, tokens = d.int(1, 3), d.int(1, 4)
     src = [
         Source(kind, (k, m, experts)),
-        Source("F32", (k, d.pick(1, used), tokens)),
+        Source("F32", (k, d.pick(1, used), tokens), special=not TYPES[kind].quantized),
         ids(d, experts, used, tokens),
     ]
     return Form("MUL_MAT_ID", "F32", (m, used, tokens), src, nmse=1e-9)
@@ -95,7 +99,7 @@ def out_prod(d: Draw) -> Form:
         "OUT_PROD",
         "F32",
         (m, n, *b[2:]),
-        [Source(kind, (m, k, *outer)), Source("F32", b)],
+        [Source(kind, (m, k, *outer)), Source("F32", b, special=not TYPES[kind].quantized)],
         nmse=1e-9,
     )
 

@@ -32,6 +32,7 @@ from ggmlrpc_cpu.simd import (
     load_i32,
     maximum,
     minimum,
+    select_nan,
     sigmoid_f32x16,
     splat_f32x16,
     sqrt,
@@ -189,18 +190,26 @@ def _swiglu(g: Any, u: Any, rec: Any) -> Any:
 
 
 @inline
+def _limited(x: Any, rec: Any) -> Any:
+    """min(x, limit), NaN kept."""
+    return select_nan(x, x, minimum(x, splat_f32x16(param_f32(rec, 3))))
+
+
+@inline
+def _between(x: Any, rec: Any) -> Any:
+    """x within -limit and limit, NaN kept."""
+    return select_nan(x, x, maximum(_limited(x, rec), splat_f32x16(-param_f32(rec, 3))))
+
+
+@inline
 def _swiglu_oai(g: Any, u: Any, rec: Any) -> Any:
-    limit = splat_f32x16(param_f32(rec, 3))
-    g = minimum(g, limit)
-    u = maximum(minimum(u, limit), splat_f32x16(-param_f32(rec, 3)))
+    g, u = _limited(g, rec), _between(u, rec)
     return g * sigmoid_f32x16(g * param_f32(rec, 2)) * (u + np.float32(1))
 
 
 @inline
 def _swiglu_clamp(g: Any, u: Any, rec: Any) -> Any:
-    limit = splat_f32x16(param_f32(rec, 3))
-    u = maximum(minimum(u, limit), splat_f32x16(-param_f32(rec, 3)))
-    return silu(minimum(g, limit), rec) * u
+    return silu(_limited(g, rec), rec) * _between(u, rec)
 
 
 def _times(function: Any) -> Any:

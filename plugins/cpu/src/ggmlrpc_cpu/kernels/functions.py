@@ -17,7 +17,6 @@ from ggmlrpc_cpu.simd import (
     expm1_f32x16,
     floor,
     log_f32x16,
-    maximum,
     minimum,
     select_less,
     select_nan,
@@ -30,6 +29,7 @@ from ggmlrpc_cpu.simd import (
 
 HALF, ONE = np.float32(0.5), np.float32(1)
 SQRT_2_OVER_PI, GELU_CUBE = np.float32(0.79788456080286535588), np.float32(0.044715)
+GELU_IS_ZERO = np.float32(-10)
 SQRT_HALF, GELU_QUICK_SCALE = np.float32(0.70710678118654752440), np.float32(1.702)
 
 
@@ -66,7 +66,7 @@ def elu(x: Any, rec: Any) -> Any:
 
 @inline
 def relu(x: Any, rec: Any) -> Any:
-    return select_less(zero_f32x16(), x, x, select_nan(x, x, zero_f32x16()))
+    return select_less(zero_f32x16(), x, x, zero_f32x16())
 
 
 @inline
@@ -77,7 +77,8 @@ def sigmoid(x: Any, rec: Any) -> Any:
 @inline
 def gelu(x: Any, rec: Any) -> Any:
     inner = x * SQRT_2_OVER_PI * (x * x * GELU_CUBE + ONE)
-    return x * HALF * (tanh_f32x16(inner) + ONE)
+    y = x * HALF * (tanh_f32x16(inner) + ONE)
+    return select_less(x, splat_f32x16(GELU_IS_ZERO), zero_f32x16(), y)
 
 
 @inline
@@ -98,7 +99,7 @@ def hardswish(x: Any, rec: Any) -> Any:
 @inline
 def hardsigmoid(x: Any, rec: Any) -> Any:
     y = (x + np.float32(3)) / np.float32(6)
-    return select_nan(x, x, minimum(splat_f32x16(ONE), maximum(zero_f32x16(), y)))
+    return minimum(splat_f32x16(ONE), select_less(zero_f32x16(), y, y, zero_f32x16()))
 
 
 @inline
