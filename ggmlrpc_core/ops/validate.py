@@ -25,6 +25,10 @@ from ggmlrpc_core.graph.tensor import VIEW_OPS
 from ggmlrpc_core.ops.declare import OPS, Op
 
 LAYOUT = "multiples of the element size, without gaps between blocks"
+SPREAD_FREE = 256 << 20
+"""Bytes that a source may have when its elements are laid side by side, whatever it occupies."""
+MAX_SPREAD = 16
+"""How many times its own bytes a larger source may have then; rows that overlap make the difference."""
 
 
 def check_nodes(table: TensorTable, rows: np.ndarray) -> None:
@@ -61,7 +65,9 @@ def check_nodes(table: TensorTable, rows: np.ndarray) -> None:
             _check_op(declared, Nodes(table, chosen), odd_layout)
             computed.append(chosen)
     if computed:
-        _require_distinct_elements(table, np.concatenate(computed))
+        chosen = np.concatenate(computed)
+        _require_distinct_elements(table, chosen)
+        _require_bounded_spread(table, chosen)
 
 
 def _check_op(op: Op, c: Nodes, layout_ok: np.ndarray | None) -> None:
@@ -135,3 +141,32 @@ def _require_distinct_elements(table: TensorTable, rows: np.ndarray) -> None:
     span = np.take_along_axis(span, order, axis=1)
     ok = (step[:, 1:] >= span[:, :-1]).all(axis=1) & (step[:, 0] >= c.type_size)
     c.require(ok, "nb", c.nb, "strides under which no two elements of the result overlap")
+
+
+def _require_bounded_spread(table: TensorTable, rows: np.ndarray) -> None:
+    """No source has far more elements than its bytes hold.
+
+    Strides of 0 let a few bytes stand for 2^60 elements, which pass every check of bounds. Whoever converts or compares
+    them would need memory and time that the peer never had to allocate. Sliding windows stay possible.
+    """
+    # Products in f64: they are compared with bounds far above their rounding.
+    ne, nb = table.ne.astype(np.float64), table.nb
+    size = TYPE_SIZE[table.type]
+    full = ne.prod(axis=1) * size / np.maximum(BLCK_SIZE[table.type], 1)
+    large = full > SPREAD_FREE
+    if not large.any():
+        return
+    row = np.where(BLCK_SIZE[table.type] > 1, ne[:, 0] / BLCK_SIZE[table.type], ne[:, 0])
+    spanned = size + np.maximum(row - 1, 0) * nb[:, 0] + ((ne - 1) * nb)[:, 1:].sum(axis=1)
+    ok = ~large | (full <= MAX_SPREAD * spanned)
+    if ok.all():
+        return
+    c = Nodes(table, rows)
+    for slot in range(table.src.shape[1]):
+        s = c.src(slot)
+        c.require(
+            ok[s.rows] | ~s.present,
+            f"src[{slot}].nb",
+            s.nb,
+            f"strides under which it has at most {MAX_SPREAD} times the bytes that it occupies",
+        )

@@ -138,3 +138,46 @@ def test_overlapping_views_may_be_read(bench):
     found = bench.run(bench.node("CONT", "F32", (3, 6), windows))
     x = bench.numbers(a).ravel()
     assert found[0, 0].tolist() == [x[i : i + 3].tolist() for i in range(6)]
+
+
+WIDE = [
+    ("SUM", "F32", (1,), (2**16, 2**12), (0, 0, 0, 0)),
+    ("SUM", "F32", (1,), (1024, 2**20), (4, 0, 0, 0)),
+    ("ARGMAX", "I32", (1,), (2**31, 1), (0, 0, 0, 0)),
+    ("SUM", "F32", (1,), (1024, 2**20), (4, 4, 4, 4)),
+]
+
+
+@pytest.mark.parametrize(("op", "result", "ne", "wide", "nb"), WIDE)
+def test_a_few_bytes_do_not_stand_for_a_large_source(bench, op, result, ne, wide, nb):
+    a = bench.tensor("F32", *wide, nb=nb)
+    assert bench.refusal(bench.node(op, result, ne, a)) == (
+        f"GRAPH_COMPUTE: src[0].nb is {list(nb)}, expected strides under which it has at most 16 times "
+        f"the bytes that it occupies [{op} 'y']"
+    )
+
+
+def test_rows_of_a_quantized_source_count_in_blocks(bench):
+    node = bench.node(
+        "GET_ROWS",
+        "F32",
+        (32, 1),
+        bench.tensor("Q4_0", 32, 2**24, nb=(18, 1, 0, 0)),
+        bench.leaf("I32", 1, data=[5]),
+    )
+    assert "at most 16 times the bytes" in bench.refusal(node)
+    node.src[0].nb = (18, 2, 0, 0)
+    bench.check(node)
+
+
+def test_small_sources_may_repeat_themselves_without_bound(bench):
+    a = bench.tensor("F32", 2**16, 2**10, nb=(0, 0, 0, 0))
+    bench.check(bench.node("SUM", "F32", (1,), a))
+    assert a.nbytes == 4
+
+
+def test_an_unread_tensor_may_claim_any_extent(bench):
+    a = bench.tensor("F32", 2**31, 2**10, nb=(0, 0, 0, 0))
+    bench.check(
+        bench.node("VIEW", "F32", (4,), a), bench.node("SQR", "F32", (4,), bench.leaf("F32", 4))
+    )
