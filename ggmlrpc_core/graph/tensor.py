@@ -138,4 +138,8 @@ class Graph:
     work: list[Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.work = [n for n in self.nodes if n.op not in VIEW_OPS and 0 not in n.ne and n.flags & FLAG_COMPUTE]
+        self.work = [
+            n
+            for n in self.nodes
+            if n.op not in VIEW_OPS and 0 not in n.ne and n.flags & FLAG_COMPUTE
+        ]
