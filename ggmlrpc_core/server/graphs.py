@@ -25,6 +25,9 @@ from ggmlrpc_core.wire.dialects import Dialect
 PLANS_KEPT = 8
 """Plans per device and session. A client alternates between few graphs: prompt and generation, of
 a model and perhaps a draft model."""
+TENSORS_KEPT = 262_144
+"""Tensors of the plans that are kept, per device and session: a large plan pushes others out. A
+tensor of a prepared plan costs a few kilobytes, and real graphs have under 20,000."""
 
 
 class Plan:
@@ -34,19 +37,32 @@ class Plan:
         device: index of the device that runs it.
         handles: buffers that its tensors name.
         touches: indices of the devices that these are on.
+        n_tensors: of the message that it was read from, a measure of its memory.
     """
 
-    __slots__ = ("_executable", "_graph", "device", "handles", "key", "touches")
+    __slots__ = ("_executable", "_graph", "device", "handles", "key", "n_tensors", "touches")
 
     def __init__(
-        self, device: int, graph: Graph, *, handles: frozenset[int], touches: set[int]
+        self,
+        device: int,
+        graph: Graph,
+        *,
+        handles: frozenset[int],
+        touches: set[int],
+        n_tensors: int,
     ) -> None:
         self.device = device
+        self.n_tensors = n_tensors
         self.key = graph.key
         self.handles = handles
         self.touches = touches | {device}
         self._graph: Graph | None = graph
         self._executable: Executable | None = None
+
+    @property
+    def weight(self) -> int:
+        """Tensors that waiting for its first run holds in memory; 0 once it is prepared."""
+        return self.n_tensors if self._executable is None else 0
 
     def run(self, device: Device, should_stop: Callable[[], bool]) -> None:
         """Compute the graph; on the device's thread."""
@@ -90,8 +106,9 @@ class GraphStore:
         if plan is None:
             plan = self._read(device, nodes, tensors)
             kept[digest] = plan
-            if len(kept) > PLANS_KEPT:
-                kept.popitem(last=False)
+            tensors_kept = sum(one.n_tensors for one in kept.values())
+            while len(kept) > PLANS_KEPT or (len(kept) > 1 and tensors_kept > TENSORS_KEPT):
+                tensors_kept -= kept.popitem(last=False)[1].n_tensors
         else:
             kept.move_to_end(digest)
         self._stored[device] = plan
@@ -138,7 +155,9 @@ class GraphStore:
         owned = [one for handle in handles if (one := self._buffers.get(handle)) is not None]
         touches = {one.device for one in owned}
         self._refuse_unreachable(device, graph, owned)
-        return Plan(device, graph, handles=frozenset(handles), touches=touches)
+        return Plan(
+            device, graph, handles=frozenset(handles), touches=touches, n_tensors=len(tensors)
+        )
 
     def _refuse_unreachable(self, device: int, graph: Graph, owned: list[OwnedBuffer]) -> None:
         """A device computes on memory of another one only where both are memory of the host."""

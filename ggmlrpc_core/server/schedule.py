@@ -22,6 +22,9 @@ PEER_CHECK_SECONDS = 1.0
 
 MOST_QUEUED = 256
 """Jobs of one session that wait for one device; a client that sends more is made to wait."""
+MOST_WEIGHT = 131_072
+"""Weight of such jobs together, tensors of graphs that nobody has prepared yet: messages are bounded
+one by one, so the sum of what waits must be too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Schedule:
         self._lanes = [served.worker.lane(on_fault) for served in devices]
         # For each device, the last job per lane that touches its buffers.
         self._touching: list[dict[int, Job]] = [{} for _ in devices]
+        self._weights = [0] * len(devices)  # queued since the device was last waited for
         self._stopping = False
 
     def should_stop(self) -> bool:
@@ -76,7 +80,12 @@ class Schedule:
         return self._stopping
 
     def submit(
-        self, device: int, work: Callable[[], Any], *, touches: Iterable[int] | None = None
+        self,
+        device: int,
+        work: Callable[[], Any],
+        *,
+        touches: Iterable[int] | None = None,
+        weight: int = 0,
     ) -> Job:
         """Queue work on a device, after the session's earlier work on every device it touches.
 
@@ -84,6 +93,7 @@ class Schedule:
             device: index of the device that runs it.
             work: what to run on the device's thread.
             touches: indices of the devices whose buffers it reads or writes; None for `device`.
+            weight: what it holds while it waits, see MOST_WEIGHT.
 
         Raises:
             LaneEnded: earlier work that it waited for has failed.
@@ -94,8 +104,11 @@ class Schedule:
                 if lane != device:
                     self._wait(job)
         lane_here = self._lanes[device]
-        if len(lane_here.jobs) >= MOST_QUEUED:
-            self._wait(self._touching[device][device])
+        self._weights[device] += weight
+        if len(lane_here.jobs) >= MOST_QUEUED or self._weights[device] > MOST_WEIGHT:
+            if (last := self._touching[device].get(device)) is not None:
+                self._wait(last)
+            self._weights[device] = weight
         job = self._devices[device].worker.submit(lane_here, work)
         for index in touched:
             self._touching[index][device] = job

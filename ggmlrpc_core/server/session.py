@@ -257,7 +257,10 @@ class Session:
     def _run(self, plan: Plan) -> Answer:
         worker, should_stop = self._devices[plan.device].worker, self._schedule.should_stop
         self._schedule.submit(
-            plan.device, lambda: plan.run(worker.device, should_stop), touches=plan.touches
+            plan.device,
+            lambda: plan.run(worker.device, should_stop),
+            touches=plan.touches,
+            weight=plan.weight,
         )
         if not self._link.answer_due:
             return None

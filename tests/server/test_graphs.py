@@ -70,6 +70,25 @@ def test_only_the_last_few_are_kept(box, monkeypatch):
     assert box.compute(owned[0]) is not plans[0]
 
 
+def test_large_plans_push_others_out(box, monkeypatch):
+    monkeypatch.setattr(module, "TENSORS_KEPT", 7)  # two plans of three tensors
+    owned = [box.buffer() for _ in range(3)]
+    plans = [box.compute(one) for one in owned]
+    assert box.compute(owned[1]) is plans[1]
+    assert box.compute(owned[2]) is plans[2]
+    assert box.compute(owned[0]) is not plans[0]
+    monkeypatch.setattr(module, "TENSORS_KEPT", 1)
+    plan = box.compute(box.buffer())
+    assert box.store.recompute(0) is plan
+
+
+def test_a_plan_weighs_until_it_is_prepared(box):
+    plan = box.compute(box.buffer())
+    assert plan.weight == plan.n_tensors == 3
+    plan.run(box.device, lambda: False)
+    assert plan.weight == 0
+
+
 def test_forget_drops_what_names_the_buffer(box):
     first, second = box.buffer(), box.buffer()
     plan = box.compute(first)

@@ -114,6 +114,30 @@ def test_a_flood_of_jobs_is_held_back(schedule, monkeypatch):
     assert len(sent) == 20
 
 
+def test_heavy_jobs_are_held_back_by_their_sum(schedule, monkeypatch):
+    monkeypatch.setattr(module, "MOST_WEIGHT", 10)
+    gate, sent = threading.Event(), []
+    schedule.submit(0, lambda: gate.wait(20))
+
+    def flood():
+        for i in range(9):
+            schedule.submit(0, lambda: None, weight=4)
+            sent.append(i)
+
+    thread = in_background(flood)
+    thread.join(0.05)
+    assert len(sent) <= 2
+    gate.set()
+    thread.join(20)
+    assert len(sent) == 9
+
+
+def test_one_job_may_be_as_heavy_as_it_likes(schedule, monkeypatch):
+    monkeypatch.setattr(module, "MOST_WEIGHT", 10)
+    assert schedule.call(0, lambda: 1) == 1
+    assert schedule.submit(1, lambda: 2, weight=11).wait(20)
+
+
 def test_close_stops_drops_and_frees(devices):
     schedule, freed = Schedule(devices, pytest.fail, peer_left=lambda: False), []
     started = threading.Event()

@@ -83,6 +83,15 @@ def test_equal_graphs_share_a_plan_and_old_ones_are_forgotten(plain):
     assert plain.prepare(graph) is not made
 
 
+def test_large_plans_push_others_out(plain, monkeypatch):
+    monkeypatch.setattr("ggmlrpc_cpu.device.MAX_PLANNED", 1)
+    graph, _, _ = simple(plain)
+    made = plain.prepare(graph)
+    assert plain.prepare(graph) is made, "one plan is kept, however large"
+    plain.prepare(simple(plain)[0])
+    assert plain.prepare(graph) is not made
+
+
 def test_a_freed_buffer_takes_its_plans_with_it(plain):
     graph, x, _ = simple(plain)
     made = plain.prepare(graph)

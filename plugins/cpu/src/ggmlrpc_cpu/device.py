@@ -30,6 +30,8 @@ WAIT_FACTOR, WAIT_POLL = 3.0, 0.05
 """How long to wait for kernels, in times of what the reference would take; seconds between two looks."""
 MAX_PLANS = 16
 """Prepared graphs that are kept; a client alternates between few."""
+MAX_PLANNED = 262_144
+"""Nodes of the prepared graphs that are kept: one of any size, or as many small ones as MAX_PLANS."""
 
 
 def device_info() -> DeviceInfo:
@@ -98,8 +100,9 @@ class CpuDevice:
         self._alive.add(made)
         if graph.key:
             self._plans[graph.key] = made
-            while len(self._plans) > MAX_PLANS:
-                self._plans.popitem(last=False)
+            planned = sum(len(one.graph.nodes) for one in self._plans.values())
+            while len(self._plans) > MAX_PLANS or (len(self._plans) > 1 and planned > MAX_PLANNED):
+                planned -= len(self._plans.popitem(last=False)[1].graph.nodes)
         return made
 
     def _make(self, graph: Graph) -> Plan:
