@@ -136,7 +136,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--retry", type=int, default=RETRIES, help="more runs of a failing case")
     parser.add_argument("--redo", action="store_true", help="run what failed in the file again")
     parser.add_argument("--twice", action="store_true", help="compare the bits of a second run")
-    parser.add_argument("--timeout", type=float, default=300, help="seconds that a case may take")
+    parser.add_argument("--timeout", type=float, default=900, help="seconds that a case may take")
     parser.add_argument("--threads", type=int, default=2, help="of the server")
     parser.add_argument("--client-threads", type=int, default=1, help="of the client's reference")
     parser.add_argument("--every", type=float, default=20, help="seconds between lines of progress")

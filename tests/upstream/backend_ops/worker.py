@@ -167,7 +167,7 @@ class Worker:
         threads: int = 2,
         client_threads: int = 1,
         twice: bool = False,
-        timeout: float = 300.0,
+        timeout: float = 900.0,
     ) -> None:
         self._program, self._stock, self._kind, self._threads = program, stock, kind, threads
         self._options = (str(client_threads), "twice" if twice else "once")
