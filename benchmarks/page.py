@@ -16,7 +16,8 @@ INTRODUCTION = """\
 
 Our server against the stock one on {date}: {processor}, {threads} threads for each server, {stock}, loopback.
 Both servers run at the same time and are measured in turn; the medians are compared, and the range of
-the samples is shown. Models have the shape of a 1.1 B llama (22 layers, embd 2048, ff 5632, 32 heads,
+the samples is shown; where a range is far from its median another program took the cores, and the ratio
+means nothing. Models have the shape of a 1.1 B llama (22 layers, embd 2048, ff 5632, 32 heads,
 4 KV heads) and random weights, and run under the stock client. Transfers and graphs are measured with
 our client against both servers; a transfer is closed by a GET of 4 bytes. "Allocated" is the sum of the
 buffers of the client.

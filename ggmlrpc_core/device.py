@@ -79,7 +79,7 @@ class Executable(Protocol):
         """Compute every node once with what is in the buffers now.
 
         May return before the work is done; faults then appear at Device.synchronize. Polls `should_stop` between slices
-        of at most 50 ms.
+        of at most 50 ms, from this thread or another of the device.
 
         Raises:
             GraphStopped: should_stop answered True; results are incomplete.
