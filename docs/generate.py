@@ -222,10 +222,11 @@ def versions_page() -> str:
         ]
         for r in read_table("versions")
     ]
-    spoken = ", ".join(dialects.dialect_names())
+    spoken, known = ", ".join(dialects.spoken_names()), len(dialects.dialect_names())
     return (
         NOTE
-        + f"# Versions\n\nSpoken by this package: {spoken}.\n\n"
+        + f"# Versions\n\nSpoken by this package: {spoken}. The tables know {known} states of upstream in all; what is\n"
+        + "promised of the older ones is in [not supported](not-supported.md).\n\n"
         + table(["version", "first", "last", "tensor bytes", "commands", "what separates it"], rows)
     )
 
