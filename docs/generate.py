@@ -225,8 +225,8 @@ def versions_page() -> str:
     spoken, known = ", ".join(dialects.spoken_names()), len(dialects.dialect_names())
     return (
         NOTE
-        + f"# Versions\n\nSpoken by this package: {spoken}. The tables know {known} states of upstream in all; what is\n"
-        + "promised of the older ones is in [not supported](not-supported.md).\n\n"
+        + f"# Versions\n\nSpoken by this package: {spoken}. The tables know {known} states of upstream in all;\n"
+        + "what is promised of the older ones is in [not supported](not-supported.md).\n\n"
         + table(["version", "first", "last", "tensor bytes", "commands", "what separates it"], rows)
     )
 
