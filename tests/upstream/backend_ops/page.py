@@ -1,6 +1,6 @@
 """Write docs/reference/op-support.md and docs/reference/ops.csv from the results of a whole run.
 
-python tests/upstream/backend_ops/page.py STOCK RESULTS docs/reference
+python tests/upstream/backend_ops/page.py STOCK RESULTS docs/reference [--against RESULTS-stock]
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from upstream.backend_ops.results import (
     WRONG,
     Result,
     by_op,
+    compare,
     count,
     read_results,
 )
@@ -65,7 +66,7 @@ def figure(value: float) -> str:
     return f"{value:.2g}"
 
 
-def page(head: dict[str, Any], results: Sequence[Result]) -> str:
+def page(head: dict[str, Any], results: Sequence[Result], other: Sequence[Result] = ()) -> str:
     """The whole page."""
     computed = sum(result.status == NOT_JUDGED and not result.error for result in results)
     text = INTRODUCTION.format(
@@ -86,6 +87,8 @@ def page(head: dict[str, Any], results: Sequence[Result]) -> str:
     text += table(
         ["op", PASSED, FAILED, WRONG, NOT_JUDGED, "worst error as a fraction of the limit"], rows
     )
+    if other:
+        text += f"\n## Time\n\n{compare(results, other)}.\n"
     text += repeated_text(results) + wrong_text(results) + untested_text(results)
     return text
 
@@ -145,6 +148,7 @@ def main() -> int:
     parser.add_argument("stock", type=Path, help="folder made by tests/upstream/build_stock.py")
     parser.add_argument("results", type=Path, help="file made by run.py")
     parser.add_argument("folder", type=Path, help="where op-support.md and ops.csv go")
+    parser.add_argument("--against", type=Path, help="the same cases on the stock server")
     args = parser.parse_args()
     stock = find(args.stock)
     if stock is None:
@@ -156,7 +160,8 @@ def main() -> int:
     if missing:
         print(f"{args.results}: {missing} cases are missing; let run.py go on with this file")
         return 1
-    (args.folder / "op-support.md").write_text(page(head, results))
+    other = read_results(args.against)[1] if args.against else []
+    (args.folder / "op-support.md").write_text(page(head, results, other))
     (args.folder / "ops.csv").write_text(csv_text(cases, results))
     return 0
 

@@ -120,3 +120,16 @@ def by_op(results: Iterable[Result]) -> dict[str, list[Result]]:
 def count(results: Iterable[Result], status: str) -> int:
     """How many results have a status."""
     return sum(result.status == status for result in results)
+
+
+def compare(own: Iterable[Result], other: Iterable[Result]) -> str:
+    """How long the cases took that both servers passed, as a sentence; empty when there are none."""
+    times = {result.number: result.seconds for result in other if result.status == PASSED}
+    both = [r for r in own if r.status == PASSED and r.number in times]
+    if not both:
+        return ""
+    ours, theirs = sum(r.seconds for r in both), sum(times[r.number] for r in both)
+    return (
+        f"{len(both)} cases that pass on both servers took {ours:.0f} s, {theirs:.0f} s on the "
+        f"stock server: {ours / theirs:.2f} times as long"
+    )

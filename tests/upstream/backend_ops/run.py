@@ -3,11 +3,14 @@
     python tests/upstream/backend_ops/run.py STOCK                 everything, about half an hour
     python tests/upstream/backend_ops/run.py STOCK --sample 150    what fits in 150 seconds, every op
     python tests/upstream/backend_ops/run.py STOCK --ops ADD,ROPE --server stock
+    python tests/upstream/backend_ops/run.py STOCK --against       each case on the stock server too
 
 STOCK is a folder from build_stock.py. Results go to a file, one line a case; a run with the same file goes on where it
 stopped. A case that fails runs three times more alone, since the inputs differ from run to run, and is listed as
 failed. Cases that the stock CPU does not support have nothing to be compared with: they are computed, and not judged.
-Cases of WRONG_REFERENCES count apart. Exit status 1 when anything failed.
+Cases of WRONG_REFERENCES count apart. With --against, each case runs on ours and right after on the stock server, so
+that both meet the same state of the machine, and the ratio of the times is printed; those results go to a file
+beside the first one. Exit status 1 when anything failed.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -35,6 +40,7 @@ from upstream.backend_ops.results import (
     Result,
     Results,
     by_op,
+    compare,
     count,
 )
 from upstream.backend_ops.sample import large, sampled
@@ -47,14 +53,15 @@ MAX_SHOWN = 200
 """Failures that are printed; the file has all."""
 
 
-def head_of(stock: Stock, args: argparse.Namespace) -> dict[str, Any]:
+def head_of(stock: Stock, kind: str, args: argparse.Namespace) -> dict[str, Any]:
     """What a results file says about its run."""
     return {
-        "server": stock.version if args.server == "stock" else f"ggmlrpc {version('ggmlrpc')}",
+        "server": stock.version if kind == "stock" else f"ggmlrpc {version('ggmlrpc')}",
         "client": stock.version,
         "threads": args.threads,
         "client_threads": args.client_threads,
         "twice": args.twice,
+        "against": args.against,
     }
 
 
@@ -64,13 +71,33 @@ def chosen(cases: Iterable[Case], args: argparse.Namespace) -> list[Case]:
     return [case for case in cases if (ops is None or case.op in ops) and args.grep in case.name]
 
 
-def run_all(worker: Worker, cases: Sequence[Case], results: Results, args: Any) -> None:
-    """Run what is not done yet until all is, or until the time of --sample is over."""
+@dataclass(frozen=True)
+class Side:
+    """A server and what came of it."""
+
+    worker: Worker
+    results: Results
+
+    def run(self, case: Case, *, retries: int) -> Result:
+        """Run a case that is not done yet."""
+        if case.number not in self.results.done:
+            self.results.add(self.worker.run(case, retries=retries))
+        return self.results.done[case.number]
+
+
+def run_all(sides: Sequence[Side], cases: Sequence[Case], args: argparse.Namespace) -> None:
+    """Run what is not done yet until all is, or until the time of --sample is over.
+
+    Args:
+        sides: the server that is tested, and the one that it is compared with, if any.
+    """
     console = Console(stderr=True)
     start, shown, failed = time.monotonic(), time.monotonic(), 0
-    todo = [case for case in cases if case.number not in results.done]
-    for done, result in enumerate(worker.run(todo, retries=args.retry), start=1):
-        results.add(result)
+    todo = [c for c in cases if any(c.number not in side.results.done for side in sides)]
+    for done, case in enumerate(todo, start=1):
+        result = sides[0].run(case, retries=args.retry)
+        for other in sides[1:]:
+            other.run(case, retries=0)
         failed += result.status == FAILED
         if result.status == FAILED and failed <= MAX_SHOWN:
             console.print(f"failed: {describe(result)}", markup=False, soft_wrap=True)
@@ -129,6 +156,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Run upstream's op suite over RPC.")
     parser.add_argument("stock", type=Path, help="folder made by tests/upstream/build_stock.py")
     parser.add_argument("--server", choices=("ggmlrpc", "stock"), default="ggmlrpc")
+    parser.add_argument("--against", action="store_true", help="run the stock server as well")
     parser.add_argument("--results", type=Path, help="file to write or to continue, JSON lines")
     parser.add_argument("--sample", type=float, default=0, help="seconds; 0 runs everything")
     parser.add_argument("--ops", default="", help="only these, separated by commas")
@@ -158,29 +186,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start = time.monotonic()
     moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     path = args.results or stock.root / "backend_ops" / f"{args.server}-{moment}.jsonl"
-    results = Results(path, head_of(stock, args))
-    if args.redo:
-        results.forget(FAILED)
+    paths = {args.server: path}
+    if args.against:
+        paths["stock"] = path.with_name(f"{path.stem}-stock{path.suffix}")
     cases = chosen(list_cases(program, stock), args)
     if args.sample:
         todo = sampled(cases)
     else:  # the long ones last: most failures show in the first minutes
         todo = sorted(cases, key=large)
-    with Worker(
-        program,
-        stock,
-        kind=args.server,
-        threads=args.threads,
-        client_threads=args.client_threads,
-        twice=args.twice,
-        timeout=args.timeout,
-    ) as worker:
-        run_all(worker, todo, results, args)
+    with ExitStack() as stack:
+        sides = []
+        for kind, file in paths.items():
+            results = Results(file, head_of(stock, kind, args))
+            if args.redo:
+                results.forget(FAILED)
+            worker = Worker(
+                program,
+                stock,
+                kind=kind,
+                threads=args.threads,
+                client_threads=args.client_threads,
+                twice=args.twice,
+                timeout=args.timeout,
+            )
+            sides.append(Side(stack.enter_context(worker), results))
+        run_all(sides, todo, args)
     numbers = {case.number for case in cases}
-    done = [result for number, result in sorted(results.done.items()) if number in numbers]
-    summary(done, time.monotonic() - start)
-    print(f"peak memory of the server: {worker.peak_rss / 1e6:.0f} MB; results in {path}")
-    return 1 if any(result.status == FAILED for result in done) else 0
+    own, *others = (
+        [result for number, result in sorted(side.results.done.items()) if number in numbers]
+        for side in sides
+    )
+    summary(own, time.monotonic() - start)
+    for other in others:
+        print(compare(own, other))
+    print(f"peak memory of the server: {sides[0].worker.peak_rss / 1e6:.0f} MB; results in {path}")
+    return 1 if any(result.status == FAILED for result in own) else 0
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import queue
 import re
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -184,18 +184,17 @@ class Worker:
         self._end_child()
         self._end_server()
 
-    def run(self, cases: Sequence[Case], *, retries: int = RETRIES) -> Iterator[Result]:
-        """Results of the cases as they come; a failing one runs `retries` times more, each in a new child."""
-        for case in cases:
-            result = self._one(case)
-            if result.status == FAILED and retries:
-                self._end_child()
-                passed = 0
-                for _ in range(retries):
-                    passed += self._one(case).status == PASSED
-                    self._end_child()
-                result = replace(result, again=(passed, retries))
-            yield result
+    def run(self, case: Case, *, retries: int = RETRIES) -> Result:
+        """The result of a case; a failing one runs `retries` times more, each in a new child."""
+        result = self._one(case)
+        if result.status != FAILED or not retries:
+            return result
+        self._end_child()
+        passed = 0
+        for _ in range(retries):
+            passed += self._one(case).status == PASSED
+            self._end_child()
+        return replace(result, again=(passed, retries))
 
     def _one(self, case: Case) -> Result:
         child = self._ready()
