@@ -2,7 +2,8 @@
 
 Jobs of one device run in the order of the commands by themselves (worker.py). What is left is the
 order between devices, and between a device and the thread of the connection: `submit` and `settle`
-wait for the session's earlier jobs that touch the same device from elsewhere.
+wait for the session's earlier jobs that touch the same device from elsewhere. A job may end before
+the device has done its work, so waiting for one means waiting for its device to synchronize.
 
 Knows no handle and no protocol.
 """
@@ -100,9 +101,7 @@ class Schedule:
         """
         touched = (device,) if touches is None else {device, *touches}
         for index in touched:
-            for lane, job in self._touching[index].items():
-                if lane != device:
-                    self._wait(job)
+            self._quiet(index, [lane for lane in self._touching[index] if lane != device])
         lane_here = self._lanes[device]
         self._weights[device] += weight
         if len(lane_here.jobs) >= MOST_QUEUED or self._weights[device] > MOST_WEIGHT:
@@ -129,22 +128,26 @@ class Schedule:
             LaneEnded: one of them has failed.
         """
         for device in devices:
-            jobs = self._touching[device]
-            if jobs:
-                for lane in list(jobs):
-                    self._wait(self.submit(lane, self._devices[lane].worker.synchronize))
-                jobs.clear()
+            self._quiet(device, list(self._touching[device]))
 
     def close(self, frees: Sequence[Callable[[], Any]]) -> None:
         """Stop what runs, drop what waits, then run one of `frees` on each device's thread."""
         self._stopping = True
-        for served, lane in zip(self._devices, self._lanes):
-            served.worker.end_lane(lane)
-        for jobs in self._touching:
-            for job in jobs.values():
-                job.wait()
+        quiet = [
+            served.worker.end_lane(lane, served.worker.synchronize)
+            for served, lane in zip(self._devices, self._lanes)
+        ]
+        for job in quiet:  # a device may still work on memory that another one frees
+            job.wait()
         for served, lane, free in zip(self._devices, self._lanes, frees):
             served.worker.close_lane(lane, free)
+
+    def _quiet(self, device: int, lanes: Iterable[int]) -> None:
+        """Wait until the session's jobs of these lanes have done their work on a device's buffers."""
+        for lane in lanes:
+            worker = self._devices[lane].worker
+            self._wait(worker.submit(self._lanes[lane], worker.synchronize))
+            del self._touching[device][lane]
 
     def _wait(self, job: Job) -> Any:
         while not job.wait(PEER_CHECK_SECONDS):

@@ -168,15 +168,8 @@ class DeviceWorker:
         job.wait()
         return job.get()
 
-    def end_lane(self, lane: Lane) -> None:
-        """Drop what is queued in a lane; a job that runs goes on."""
-        with self._lock:
-            dropped = self._end(lane)
-        for job in dropped:
-            job.finish(ended=True)
-
-    def close_lane(self, lane: Lane, last: Callable[[], Any]) -> None:
-        """End a lane: drop what is queued, run `last` (to free buffers) and wait for that.
+    def end_lane(self, lane: Lane, last: Callable[[], Any]) -> Job:
+        """Drop what is queued in a lane, and queue `last`; a job that runs goes on.
 
         `last` is not run when the device was lost: its buffers went with it.
         """
@@ -190,7 +183,13 @@ class DeviceWorker:
             other.finish(ended=True)
         if queued:
             self._tokens.put(None)
-            job.wait()
+        else:
+            job.finish(ended=True)
+        return job
+
+    def close_lane(self, lane: Lane, last: Callable[[], Any]) -> None:
+        """End a lane with `last` (to free buffers), wait for that and forget the lane."""
+        self.end_lane(lane, last).wait()
         with self._lock:
             self._lanes.remove(lane)
 

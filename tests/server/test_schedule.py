@@ -76,6 +76,25 @@ def test_settle_synchronizes_once_per_run(schedule, devices):
     assert calls == ["run", "sync"]
 
 
+def test_work_elsewhere_begins_after_the_device_has_synchronized(schedule, devices):
+    calls = []
+    devices[0].worker.device.synchronize = lambda: calls.append("sync A")
+    schedule.submit(0, lambda: calls.append("A"), touches=(0, 1))  # may go on after it returned
+    schedule.submit(1, lambda: calls.append("B"))
+    schedule.settle(1)
+    assert calls == ["A", "sync A", "B"]
+
+
+def test_close_frees_after_every_device_has_synchronized(devices):
+    schedule, calls = Schedule(devices, pytest.fail, peer_left=lambda: False), []
+    for name, served in zip("AB", devices):
+        served.worker.device.synchronize = lambda name=name: calls.append(f"sync {name}")
+    schedule.submit(1, lambda: None, touches=(0, 1))
+    schedule.close([lambda name=name: calls.append(f"free {name}") for name in "AB"])
+    assert sorted(calls[:2]) == ["sync A", "sync B"]
+    assert sorted(calls[2:]) == ["free A", "free B"]
+
+
 def test_a_failed_job_shows_at_the_next_wait(devices):
     faults = []
     schedule = Schedule(devices, faults.append, peer_left=lambda: False)
