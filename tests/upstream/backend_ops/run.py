@@ -93,10 +93,12 @@ def run_all(sides: Sequence[Side], cases: Sequence[Case], args: argparse.Namespa
     """
     console = Console(stderr=True)
     start, shown, failed = time.monotonic(), time.monotonic(), 0
-    todo = [c for c in cases if any(c.number not in side.results.done for side in sides)]
+    todo = [
+        case for case in cases if case.number not in sides[-1 if case.judged else 0].results.done
+    ]
     for done, case in enumerate(todo, start=1):
         result = sides[0].run(case, retries=args.retry)
-        for other in sides[1:]:
+        for other in sides[1:] if case.judged else ():  # some others end the stock server
             other.run(case, retries=0)
         failed += result.status == FAILED
         if result.status == FAILED and failed <= MAX_SHOWN:
