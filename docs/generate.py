@@ -17,7 +17,6 @@ from pathlib import Path
 import click
 
 from ggmlrpc_core import errors, hookspecs
-from ggmlrpc_core.cli.main import COMMANDS as CLI_COMMANDS
 from ggmlrpc_core.cli.main import group as cli
 from ggmlrpc_core.device import Buffer, Device, Executable
 from ggmlrpc_core.engine.state import TRANSITIONS
@@ -335,18 +334,19 @@ def plain_signature(function: Callable[..., object]) -> str:
 
 def cli_page() -> str:
     """--help of every command."""
-    out = [NOTE, "# Command line\n\n"]
-    for words in ([], *([name] for name in CLI_COMMANDS)):
-        command: click.Command = cli
-        context = click.Context(command, info_name="ggmlrpc")
-        for word in words:
-            command = command.get_command(context, word)  # type: ignore[attr-defined]
-            context = click.Context(command, info_name=word, parent=context)
-        context.max_content_width = 100
-        out.append(
-            f"## {' '.join(['ggmlrpc', *words])}\n\n```\n{command.get_help(context)}\n```\n\n"
-        )
-    return "".join(out).rstrip() + "\n"
+    top = click.Context(cli, info_name="ggmlrpc")
+    return "".join([NOTE, "# Command line\n\n", *help_texts(cli, top)]).rstrip() + "\n"
+
+
+def help_texts(command: click.Command, context: click.Context) -> Iterator[str]:
+    """A section for a command, and one for each below it."""
+    context.max_content_width = 100
+    yield f"## {context.command_path}\n\n```\n{command.get_help(context)}\n```\n\n"
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from help_texts(below, click.Context(below, info_name=name, parent=context))
 
 
 def pages() -> Iterator[tuple[str, str]]:

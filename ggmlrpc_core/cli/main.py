@@ -22,6 +22,7 @@ COMMANDS = {
     "serve": "Serve the devices of this machine to llama.cpp clients.",
     "devices": "Open each device and multiply two small matrices on it.",
     "plugins": "List the plugins and their devices.",
+    "cache": "List, verify, prune and seed a hash cache.",
 }
 """Subcommand, which is also the module in this package, to its help in one line."""
 

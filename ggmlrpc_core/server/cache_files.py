@@ -14,9 +14,12 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
+
+from ggmlrpc_core.ggml.fnv import OFFSET_BASIS, fnv1a_64
 
 _DATA_NAME = re.compile(r"[0-9a-f]{16}")
 TEMPORARY_PREFIX = ".tmp-"
@@ -59,6 +62,24 @@ class Note:
     def with_peer(self, peer: str) -> Note:
         """The same, sent by one more client."""
         return self if self.peers is None else replace(self, peers=self.peers | {peer})
+
+
+def check(name: str, note: Note | None, chunks: Iterable[bytes | memoryview]) -> tuple[Note, bool]:
+    """Whether bytes are those that a file's name, and its note if it has one, stand for.
+
+    With a note BLAKE2b alone decides: the name was verified when the note was written.
+
+    Returns:
+        A note of the bytes, with the senders of `note`, and whether they are the right ones.
+    """
+    strong, weak, size = blake2b(), OFFSET_BASIS, 0
+    for chunk in chunks:
+        strong.update(chunk)
+        size += len(chunk)
+        if note is None:
+            weak = fnv1a_64(chunk, weak)
+    found = Note(strong.hexdigest(), size, note.peers if note else None)
+    return found, found == note if note else size > 0 and weak == int(name, 16)
 
 
 class CacheFiles:
@@ -112,6 +133,10 @@ class CacheFiles:
             json.dump(values, file)
         os.replace(temporary, self._note_path(name))
 
+    def used(self, name: str) -> float:
+        """Time of the last use of a file that has a note, seconds since the epoch."""
+        return self._note_path(name).stat().st_mtime
+
     def touch(self, name: str) -> None:
         """Mark as used now."""
         os.utime(self._note_path(name))
@@ -129,16 +154,18 @@ class CacheFiles:
         self._note_path(name).unlink(missing_ok=True)
         self.remove_data(name)
 
+    def names(self) -> list[str]:
+        """The data files, in no order."""
+        with os.scandir(self.directory) as entries:
+            return [entry.name for entry in entries if _DATA_NAME.fullmatch(entry.name)]
+
     def sent(self) -> Iterator[tuple[float, str, int]]:
         """(time of last use, name, bytes) of every file that a client sent."""
-        with os.scandir(self.directory) as entries:
-            names = [entry.name for entry in entries if _DATA_NAME.fullmatch(entry.name)]
-        for name in names:
+        for name in self.names():
             try:
                 note = self.read_note(name)
                 if note is not None and note.peers is not None:
-                    used = self._note_path(name).stat().st_mtime
-                    yield used, name, self.data_path(name).stat().st_size
+                    yield self.used(name), name, self.data_path(name).stat().st_size
             except (FileNotFoundError, ValueError):  # another server removed it, or not ours
                 continue
 

@@ -21,7 +21,7 @@ from queue import SimpleQueue
 from typing import BinaryIO
 
 from ggmlrpc_core.ggml.fnv import OFFSET_BASIS, fnv1a_64
-from ggmlrpc_core.server.cache_files import CacheFiles, Note
+from ggmlrpc_core.server.cache_files import CacheFiles, Note, check
 
 SAVE_ABOVE = 10 * 1024 * 1024
 """Bytes above which an upload is kept when the client does not say; clients ask above it only."""
@@ -240,18 +240,9 @@ class HashCache:
 
     def _verify(self, name: str, entry: CacheEntry, note: Note | None) -> bool:
         """Whether the bytes are those that the name and the note say; removes what is corrupt."""
-        strong, weak = blake2b(), OFFSET_BASIS
-        for chunk in entry.chunks():
-            strong.update(chunk)
-            if note is None:  # of the operator: the name alone tells what should be there
-                weak = fnv1a_64(chunk, weak)
-        digest = strong.hexdigest()
-        if note is not None:
-            sound = (note.size, note.blake2b) == (entry.size, digest)
-        else:
-            sound = entry.size > 0 and weak == int(name, 16)
-            if sound and not self._read_only:  # quick the next time
-                self._files.write_note(name, Note(digest, entry.size, None))
+        found, sound = check(name, note, entry.chunks())
+        if sound and note is None and not self._read_only:  # quick the next time
+            self._files.write_note(name, found)
         if sound:
             if not self._read_only:
                 self._files.touch(name)
