@@ -126,7 +126,7 @@ def seed(directory: Path, model: Path, *, above: int = HASHED_ABOVE) -> Iterator
     files = CacheFiles(directory)
     for tensor in reader.tensors:
         if tensor.n_bytes > above:
-            data = memoryview(tensor.data.reshape(-1).view("u1"))
+            data = tensor.data.reshape(-1).view("u1").data
             yield _put(files, tensor.name, data)
 
 
