@@ -19,7 +19,6 @@ with rpc_init("127.0.0.1:50052") as device:
 """
 
 from ggmlrpc_core.client.connection import ClientConnection, connect
-from ggmlrpc_core.client.endpoint import Endpoint, parse_endpoint
 from ggmlrpc_core.client.remote import (
     RemoteBuffer,
     RemoteDevice,
@@ -28,6 +27,7 @@ from ggmlrpc_core.client.remote import (
     rpc_init,
     set_tensor,
 )
+from ggmlrpc_core.endpoint import Endpoint
 
 __all__ = [
     "ClientConnection",
@@ -37,7 +37,6 @@ __all__ = [
     "RemoteServer",
     "connect",
     "get_tensor",
-    "parse_endpoint",
     "rpc_init",
     "set_tensor",
 ]

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, NoReturn
 
-from ggmlrpc_core.client.endpoint import Endpoint, open_socket, parse_endpoint
+from ggmlrpc_core.client.sockets import open_socket
+from ggmlrpc_core.endpoint import Endpoint
 from ggmlrpc_core.engine import NEED_DATA, PEER_CLOSED, Connection, Reply, Role
 from ggmlrpc_core.errors import (
     ConnectionLost,
@@ -233,7 +234,7 @@ def connect(
     """Connect to a server and exchange HELLO.
 
     Args:
-        endpoint: see endpoint.py.
+        endpoint: "host:port" and the other forms of ggmlrpc_core/endpoint.py.
         timeout: seconds without progress before the connection is given up; None waits for ever.
         dialect_name: speak this dialect, and accept the servers that the stock client of its version accepts. None:
             speak what the server announces.
@@ -242,7 +243,7 @@ def connect(
         ConnectionLost: no server, or it closed during HELLO.
         VersionMismatch: it announces a version that cannot be spoken.
     """
-    target = parse_endpoint(endpoint) if isinstance(endpoint, str) else endpoint
+    target = Endpoint.parse(endpoint) if isinstance(endpoint, str) else endpoint
     forms = hello_variants() if dialect_name is None else [dialect(dialect_name)]
     for form in forms:
         connection = ClientConnection(

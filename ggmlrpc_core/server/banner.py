@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ggmlrpc_core.server.listener import DEFAULT_HOST, DEFAULT_PORT, Endpoint
+from ggmlrpc_core.endpoint import DEFAULT_HOST, DEFAULT_PORT, Endpoint
 from ggmlrpc_core.wire.version import ProtocolVersion
 
 MIB = 1024 * 1024

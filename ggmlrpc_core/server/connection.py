@@ -25,7 +25,7 @@ from ggmlrpc_core.wire.dialects import Dialect
 log = logging.getLogger("ggmlrpc.server")
 
 
-class ClientConnection:
+class ServedClient:
     """A connected client.
 
     Args:

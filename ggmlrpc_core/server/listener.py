@@ -1,7 +1,4 @@
-"""Sockets that clients connect to: TCP over IPv4 and IPv6, and Unix sockets.
-
-An endpoint is written `HOST:PORT`, `[IPV6]:PORT` or `unix:/path`. Knows no protocol.
-"""
+"""Sockets that clients connect to: TCP over IPv4 and IPv6, and Unix sockets. Knows no protocol."""
 
 from __future__ import annotations
 
@@ -10,70 +7,11 @@ import os
 import socket
 import stat
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
-from ggmlrpc_core.errors import LocalProtocolError
+from ggmlrpc_core.endpoint import Endpoint
 
-DEFAULT_HOST = "127.0.0.1"
-DEFAULT_PORT = 50052
-UNIX_PREFIX = "unix:"
 BACKLOG = 128
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where to listen.
-
-    Attributes:
-        host: name or address; "unix:/path" for a Unix socket.
-        port: TCP port, 0 for a free one; 0 for a Unix socket.
-    """
-
-    host: str = DEFAULT_HOST
-    port: int = DEFAULT_PORT
-
-    @classmethod
-    def parse(cls, text: str) -> Endpoint:
-        """Read `HOST:PORT`, `[IPV6]:PORT`, `HOST` or `unix:/path`.
-
-        Raises:
-            LocalProtocolError: the port is not a number from 0 to 65535, or the path is empty.
-        """
-        if text.startswith(UNIX_PREFIX):
-            if text == UNIX_PREFIX:
-                raise LocalProtocolError("endpoint", "path", "empty", "unix:/path/of/socket")
-            return cls(text, 0)
-        host, colon, port = text.rpartition(":")
-        if not colon or "]" in port or (":" in host and not host.startswith("[")):
-            host, port = text, str(DEFAULT_PORT)  # no port: a name, an IPv4 or a bare IPv6 address
-        if not (port.isascii() and port.isdigit() and int(port) <= 65535):
-            raise LocalProtocolError("endpoint", "port", port, "a number from 0 to 65535")
-        return cls(host.strip("[]") or DEFAULT_HOST, int(port))
-
-    @property
-    def unix_path(self) -> Path | None:
-        """The path of a Unix socket; None for TCP."""
-        if self.host.startswith(UNIX_PREFIX):
-            return Path(self.host.removeprefix(UNIX_PREFIX))
-        return None
-
-    @property
-    def local_only(self) -> bool:
-        """Whether only this machine can connect."""
-        return (
-            self.unix_path is not None
-            or self.host in ("localhost", "::1")
-            or self.host.startswith("127.")
-        )
-
-    def __str__(self) -> str:
-        if self.unix_path is not None:
-            return self.host
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-DEFAULT_ENDPOINT = Endpoint()
 
 
 class Listener:

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ggmlrpc_core.device import Device
+from ggmlrpc_core.endpoint import DEFAULT_ENDPOINT, Endpoint
 from ggmlrpc_core.errors import LocalProtocolError
 from ggmlrpc_core.server.banner import DeviceSummary
-from ggmlrpc_core.server.connection import ClientConnection
+from ggmlrpc_core.server.connection import ServedClient
 from ggmlrpc_core.server.hash_cache import HashCache
 from ggmlrpc_core.server.limits import DEFAULT_LIMITS, Budget, ServerLimits
-from ggmlrpc_core.server.listener import DEFAULT_ENDPOINT, Endpoint, Listener
+from ggmlrpc_core.server.listener import Listener
 from ggmlrpc_core.server.schedule import ServedDevice
 from ggmlrpc_core.server.services import Services
 from ggmlrpc_core.server.worker import DeviceWorker, LaneEnded
@@ -82,7 +83,7 @@ class Server:
         self._cache = cache
         self._lock = threading.Lock()
         self._ids = itertools.count(1)
-        self._connections: dict[ClientConnection, threading.Thread] = {}
+        self._connections: dict[ServedClient, threading.Thread] = {}
         self._closed = threading.Event()
         with contextlib.ExitStack() as undo:
             if cache is not None:
@@ -211,7 +212,7 @@ class Server:
                 )  # fmt: skip
                 sock.close()
                 return
-            connection = ClientConnection(
+            connection = ServedClient(
                 sock, self._services, dialect=self.dialect, label=label, peer=peer
             )
             thread = threading.Thread(
@@ -225,7 +226,7 @@ class Server:
                 connection.abandon()
                 raise
 
-    def _serve(self, connection: ClientConnection) -> None:
+    def _serve(self, connection: ServedClient) -> None:
         try:
             connection.serve()
         finally:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from ggmlrpc_core.endpoint import DEFAULT_ENDPOINT, Endpoint
 from ggmlrpc_core.plugins import Plugins, slots_of
 from ggmlrpc_core.server.cache_files import default_directory
 from ggmlrpc_core.server.hash_cache import DEFAULT_MAX_SIZE, HashCache
 from ggmlrpc_core.server.limits import DEFAULT_LIMITS, ServerLimits
-from ggmlrpc_core.server.listener import DEFAULT_ENDPOINT, Endpoint
 from ggmlrpc_core.server.server import DeviceSpec, Server
 from ggmlrpc_core.wire import dialects
 

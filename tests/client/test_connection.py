@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from ggmlrpc_core.client.connection import ClientConnection, connect
-from ggmlrpc_core.client.endpoint import Endpoint
+from ggmlrpc_core.endpoint import Endpoint
 from ggmlrpc_core.engine import Connection, Role
 from ggmlrpc_core.errors import (
     ConnectionLost,

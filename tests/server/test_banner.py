@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from ggmlrpc_core.endpoint import Endpoint
 from ggmlrpc_core.server import banner as module
 from ggmlrpc_core.server.banner import DeviceSummary, advice, banner, likely_address, warning
-from ggmlrpc_core.server.listener import Endpoint
 from ggmlrpc_core.wire.version import V
 
 LAN = Endpoint("192.0.2.7", 50052)
