@@ -67,15 +67,24 @@ def _enum(table: str, column: str) -> MappingProxyType[str, int]:
     )
 
 
+_NOT_IN_FORK = frozenset({"TQ1_0", "TQ2_0", "NVFP4", "Q1_0", "Q2_0", "Q8_K"})
+"""Types of upstream that the fork lacks, or has with other bytes under the same number."""
+
+
 @cache
-def _types() -> MappingProxyType[str, int]:
-    return MappingProxyType(
-        {
-            row["type"]: int(row["id"])
-            for row in read_table("types")
-            if row["tree"] == "upstream" and row["type"] != "COUNT"
-        }
-    )
+def _types(until: str, *, fork: bool) -> MappingProxyType[str, int]:
+    """Live types that appeared before a date. The fork has upstream's old ones and its own.
+
+    The fork's Q8_K has other bytes than upstream's and is called IK_Q8_K here: one name, one meaning.
+    """
+    found = {}
+    for row in read_table("types"):
+        own = fork and row["tree"] == "ik_llama.cpp"
+        shared = row["tree"] == "upstream" and not (fork and row["type"] in _NOT_IN_FORK)
+        if (own or shared) and row["type"] != "COUNT" and row["first_date"] < (until or "9999"):
+            name = f"IK_{row['type']}" if own and row["type"] in _NOT_IN_FORK else row["type"]
+            found[name] = int(row["id"])
+    return MappingProxyType(found)
 
 
 @cache
@@ -88,8 +97,13 @@ def numbering_dates() -> frozenset[tuple[str, str]]:
 
 
 @cache
-def numbering(version: str, date: str = "") -> Numbering:
+def numbering(version: str, date: str = "", *, until: str = "") -> Numbering:
     """The numbering of a version; with a date (YYYY-MM-DD) where one version hides several.
+
+    Args:
+        version: as in the heads of the tables: "none", "2.0.0", "ik-3.5.2".
+        date: of the state; "" for the last one.
+        until: types that appeared before this date are in; "" for all.
 
     Raises:
         KeyError: the version is older than the first table column.
@@ -100,7 +114,7 @@ def numbering(version: str, date: str = "") -> Numbering:
         ops=_enum("ops", _column_for("ops", version, date)),
         unary=_enum("unary_ops", _column_for("unary_ops", version, date)),
         glu=_enum("glu_ops", _column_for("glu_ops", version, date)),
-        types=_types(),
+        types=_types(until, fork=version.startswith("ik-")),
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from functools import cache
 from importlib import resources
 from types import MappingProxyType
 
@@ -31,6 +30,7 @@ class GgmlType:
         partner: name of the type that the stock CPU converts the other MUL_MAT operand to, "" if none.
         from_f32: values can be converted into it (as a CPY, SET_ROWS or KV cache target).
         dot: it may be source 0 of MUL_MAT and K of FLASH_ATTN_EXT.
+        row_meta: bytes of each row beside its blocks; some types of the fork have them.
     """
 
     name: str
@@ -40,6 +40,7 @@ class GgmlType:
     partner: str
     from_f32: bool
     dot: bool
+    row_meta: int = 0
 
     @property
     def quantized(self) -> bool:
@@ -48,7 +49,7 @@ class GgmlType:
 
     def row_size(self, ne0: int) -> int:
         """Bytes of a row of `ne0` elements; ne0 is a multiple of blck_size."""
-        return ne0 // self.blck_size * self.type_size
+        return ne0 // self.blck_size * self.type_size + self.row_meta
 
     def __repr__(self) -> str:
         return self.name
@@ -57,22 +58,25 @@ class GgmlType:
         return self.name
 
 
-@cache
-def _load() -> dict[str, GgmlType]:
-    live = {}
-    for row in read_table("types"):
-        if row["tree"] == "upstream" and row["type"] != "COUNT":
-            live[row["type"]] = GgmlType(
-                name=row["type"],
-                id=int(row["id"]),
-                blck_size=int(row["block_size"]),
-                type_size=int(row["type_size_bytes"]),
-                partner=row["mul_mat_partner_type"],
-                from_f32=row["cpu_from_f32"] == "y",
-                dot=row["cpu_dot"] == "y",
-            )
-    return live
+def _load(tree: str) -> dict[str, GgmlType]:
+    return {
+        row["type"]: GgmlType(
+            name=row["type"],
+            id=int(row["id"]),
+            blck_size=int(row["block_size"]),
+            type_size=int(row["type_size_bytes"]),
+            partner=row["mul_mat_partner_type"],
+            from_f32=row["cpu_from_f32"] == "y",
+            dot=row["cpu_dot"] == "y",
+            row_meta=int(row["row_meta_bytes"] or 0),
+        )
+        for row in read_table("types")
+        if row["tree"] == tree and row["type"] != "COUNT"
+    }
 
 
-TYPES: MappingProxyType[str, GgmlType] = MappingProxyType(_load())
+TYPES: MappingProxyType[str, GgmlType] = MappingProxyType(_load("upstream"))
 """Every live type of the newest state, by name."""
+
+FORK_TYPES: MappingProxyType[str, GgmlType] = MappingProxyType(_load("ik_llama.cpp"))
+"""Types of ik_llama.cpp that upstream does not have: only their names and sizes are known."""

@@ -1,67 +1,40 @@
 """Dialects: full wire states, as data.
 
 A dialect is a version's framing and commands plus the numbering of ops, functions and types, plus the meaning of
-op_params. Its name is the version, or `version@date` where one version hides several numberings; a bare version means
-its last one. The dialects are every span between two dates at which a version or one of its numberings changed
-(ggml/data/versions.csv and the heads of the numbering tables).
+op_params. Its name is LABEL[/ATTRIBUTE...][@DATE]:
 
-To add a version: rows and columns in ggml/data, `since` / `until` where layouts differ (schema.py),
-and rows in meanings.py where op_params changed meaning.
+    7.0.0                       a version
+    2.0.0@2025-08-05            one of the numberings that a version hides; without a date, its last one
+    none-C                      an era before HELLO
+    ik-3.5.2/16src              the fork ik_llama.cpp, where one version hides several tensor sizes
+    3.6.1/name128               of a build with names of 128 bytes, which announces the same version
+
+Which there are is in spans.py, from the tables in ggml/data. How to add one: docs/howto/add-a-version.md.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from types import MappingProxyType
 
 from ggmlrpc_core.errors import LocalProtocolError
-from ggmlrpc_core.ggml.numbering import Numbering, numbering, numbering_dates
-from ggmlrpc_core.ggml.types import read_table
+from ggmlrpc_core.ggml.numbering import Numbering, numbering
 from ggmlrpc_core.wire import schema
 from ggmlrpc_core.wire.commands import COMMANDS, Command
 from ggmlrpc_core.wire.layout import Layout, Params
-from ggmlrpc_core.wire.version import ERA_A, ERA_B, ERA_C, ERA_D, ERA_E, ProtocolVersion, V
-
-ERAS = {"none-A": ERA_A, "none-B": ERA_B, "none-C": ERA_C, "none-D": ERA_D, "none-E": ERA_E}
+from ggmlrpc_core.wire.spans import Span, spans
+from ggmlrpc_core.wire.version import ProtocolVersion, V
 
 FIRST_SPOKEN = V(5, 1)
 
-_UNSURE_DATES = {"6.0.0": "2026-08-26", "7.0.0": "2026-09-11"}
-"""First dates that are known as "on or after"."""
+LONG_NAME = 128
+"""Bytes of a name in builds that change GGML_MAX_NAME (stable-diffusion.cpp)."""
+_LONG_NAME = f"name{LONG_NAME}"
 
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """From one change of a version or of its numbers to the next.
-
-    Attributes:
-        label: name of the version in the tables, "none-C" or "2.0.0".
-        first: date, YYYY-MM-DD.
-    """
-
-    label: str
-    first: str
-
-    @property
-    def version(self) -> ProtocolVersion:
-        """As a triple; eras before HELLO are 0.1 to 0.5."""
-        return ERAS.get(self.label) or V(*(int(part) for part in self.label.split(".")))
-
-
-def _spans() -> list[Span]:
-    """Every span of the upstream versions, oldest first."""
-    rows = [
-        r for r in read_table("versions") if re.fullmatch(r"none-[A-E]|\d+\.\d+\.\d+", r["version"])
-    ]
-    starts = [(r["version"], _UNSURE_DATES.get(r["version"], r["first_date"])) for r in rows]
-    spans = []
-    for (label, first), (_, end) in zip(starts, [*starts[1:], ("", "9999")]):
-        version = label.partition("-")[0]
-        inside = {date for v, date in numbering_dates() if v == version and first < date < end}
-        spans += [Span(label, date) for date in sorted({first} | inside)]
-    return spans
+_UNPROVEN = frozenset({"6.0.0"})
+"""Versions whose source was not seen; the fork is unproven as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +68,8 @@ class Dialect:
         shipped: first date of this state, YYYY-MM-DD.
         numbering: numbers of ops, functions and types.
         max_src, max_name: compile-time constants of the peer's build.
+        fork: "ik" for ik_llama.cpp, "" for upstream.
+        last: first date of the state that came after, "" for the newest.
     """
 
     name: str
@@ -103,7 +78,19 @@ class Dialect:
     numbering: Numbering
     max_src: int = 10
     max_name: int = 64
+    fork: str = ""
+    last: str = ""
     _commands: tuple[Command, ...] = field(default=tuple(COMMANDS.values()), repr=False)
+
+    @property
+    def label(self) -> str:
+        """The name without the date: what states that differ only in numbers share."""
+        return self.name.partition("@")[0]
+
+    @property
+    def proven(self) -> bool:
+        """Whether a real peer of this state could be tried; not so for the fork, and where no source was seen."""
+        return not self.fork and str(self.version) not in _UNPROVEN
 
     @property
     def params(self) -> Params:
@@ -153,33 +140,49 @@ class Dialect:
 
 @cache
 def _dialects() -> dict[str, Dialect]:
-    spans = _spans()
-    several = {s.label for s in spans if sum(o.label == s.label for o in spans) > 1}
-    found = {}
-    for span in spans:
-        name = f"{span.label}@{span.first}" if span.label in several else span.label
-        found[name] = Dialect(
-            name=name,
-            version=span.version,
-            shipped=span.first,
-            numbering=numbering(span.label.partition("-")[0], span.first),
-        )
-    return found
+    """Every dialect without long names: upstream from old to new, then the fork."""
+    every = spans()
+    several = {s.label for s in every if sum(o.label == s.label for o in every) > 1}
+    return {d.name: d for d in (_made(span, dated=span.label in several) for span in every)}
+
+
+def _made(span: Span, *, dated: bool) -> Dialect:
+    return Dialect(
+        name=f"{span.label}@{span.first}" if dated else span.label,
+        version=span.version,
+        shipped=span.first,
+        numbering=numbering(span.numbered_as, span.first, until=span.end),
+        max_src=span.max_src,
+        fork=span.fork,
+        last=span.end,
+    )
+
+
+@cache
+def with_long_names(dialect: Dialect) -> Dialect:
+    """The same state of a build with names of 128 bytes."""
+    label, at, date = dialect.name.partition("@")
+    return replace(dialect, name=f"{label}/{_LONG_NAME}{at}{date}", max_name=LONG_NAME)
 
 
 def dialect_names() -> list[str]:
-    """All names, oldest first."""
-    return list(_dialects())
+    """All names of upstream, oldest first."""
+    return [name for name, d in _dialects().items() if not d.fork]
+
+
+def fork_names() -> list[str]:
+    """All names of the fork, oldest first."""
+    return [name for name, d in _dialects().items() if d.fork]
 
 
 def spoken_names() -> list[str]:
     """Names of the dialects that server and client speak; of older ones only layouts and numbers are known here."""
-    return [name for name, d in _dialects().items() if d.version >= FIRST_SPOKEN]
+    return [name for name, d in _dialects().items() if d.version >= FIRST_SPOKEN and not d.fork]
 
 
 def wire_states() -> list[Dialect]:
     """One dialect, that with the last numbering, for each state of framing and layouts."""
-    return list({d.version: d for d in _dialects().values()}.values())
+    return list({(d.version, d.max_src): d for d in _dialects().values()}.values())
 
 
 def dialect(name: str) -> Dialect:
@@ -189,13 +192,15 @@ def dialect(name: str) -> Dialect:
         LocalProtocolError: no such dialect.
     """
     dialects = _dialects()
-    found = dialects.get(name) or next(
-        (d for known, d in reversed(dialects.items()) if known.partition("@")[0] == name), None
+    plain = re.sub(rf"/{_LONG_NAME}(?=@|$)", "", name)
+    found = dialects.get(plain) or next(
+        (d for d in reversed(dialects.values()) if plain in (d.label, d.label.partition("/")[0])),
+        None,
     )
     if found is None:
-        labels = dict.fromkeys(known.partition("@")[0] for known in dialects)
+        labels = dict.fromkeys(d.label for d in dialects.values())
         raise LocalProtocolError("dialect", "name", repr(name), "one of " + ", ".join(labels))
-    return found
+    return found if plain == name else with_long_names(found)
 
 
 def newest() -> Dialect:
@@ -207,3 +212,8 @@ def by_version(version: ProtocolVersion) -> Dialect | None:
     """The dialect that a version means: its last numbering; None when it is unknown."""
     matches = [d for d in _dialects().values() if d.version == version]
     return matches[-1] if matches else None
+
+
+def states_of(label: str) -> list[Dialect]:
+    """Every numbering that hides behind a label, oldest first."""
+    return [d for d in _dialects().values() if d.label == label]

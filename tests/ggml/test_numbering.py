@@ -44,3 +44,21 @@ def test_before_the_first_table():
 def test_dates_inside_versions():
     assert ("2.0.0", "2025-08-05") in numbering_dates()
     assert ("2.0.0", "2025-07-03") in numbering_dates()  # glu only
+
+
+@pytest.mark.parametrize(
+    ("until", "newest"), [("2025-08-05", "IQ4_XS"), ("2025-10-04", "MXFP4"), ("", "Q2_0")]
+)
+def test_types_that_had_appeared(until, newest):
+    types = numbering("2.0.0", "2025-04-25", until=until).types
+    assert newest in types
+    assert ("MXFP4" in types) == (newest != "IQ4_XS")
+    assert ("Q2_0" in types) == (until == "")
+
+
+def test_the_fork_has_its_own_types():
+    fork, ours = numbering("ik-3.5.2").types, NEWEST.types
+    assert (fork["IQ2_K"], fork["Q4_0"], fork["IK_Q8_K"], fork["I2_S"]) == (137, 2, 15, 36)
+    shared = {name for name in fork if name in ours}
+    assert all(fork[name] == ours[name] for name in shared)
+    assert shared == set(ours) - {"TQ1_0", "TQ2_0", "NVFP4", "Q1_0", "Q2_0", "Q8_K"}

@@ -1,6 +1,6 @@
 import pytest
 
-from ggmlrpc_core.ggml.types import TYPES, read_table
+from ggmlrpc_core.ggml.types import FORK_TYPES, TYPES, read_table
 
 
 def test_the_live_types_of_the_newest_state():
@@ -38,3 +38,21 @@ def test_what_the_stock_cpu_does_with_a_type():
     assert TYPES["Q4_K"].partner == "Q8_K"
     assert TYPES["IQ2_XS"].dot and not TYPES["IQ2_XS"].from_f32
     assert TYPES["Q8_1"].from_f32 and not TYPES["Q8_1"].dot
+
+
+@pytest.mark.parametrize(
+    ("name", "ne0", "row_size"), [("IQ2_KS", 512, 142), ("IQ1_BN", 64, 15), ("IQ2_K", 256, 76)]
+)
+def test_rows_of_the_fork_have_bytes_beside_their_blocks(name, ne0, row_size):
+    assert FORK_TYPES[name].row_size(ne0) == row_size
+
+
+def test_every_type_of_the_fork_has_the_geometry_of_the_table():
+    rows = [r for r in read_table("types") if r["tree"] == "ik_llama.cpp" and r["type"] != "COUNT"]
+    assert len(rows) == len(FORK_TYPES) == 63
+    for row in rows:
+        one = FORK_TYPES[row["type"]]
+        assert one.row_size(one.blck_size) == int(row["type_size_bytes"]) + int(
+            row["row_meta_bytes"]
+        )
+    assert {t.row_meta for t in TYPES.values()} == {0}

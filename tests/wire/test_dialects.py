@@ -1,3 +1,6 @@
+import re
+from itertools import pairwise
+
 import pytest
 
 from ggmlrpc_core.errors import LocalProtocolError
@@ -56,6 +59,71 @@ def test_nine_op_numberings_hide_behind_2_0_0():
         if n.startswith("2.0.0@")
     }
     assert len(numberings) == 9
+
+
+FORK = [row for row in read_table("versions") if row["version"].startswith("ik-")]
+
+
+@pytest.mark.parametrize("row", FORK, ids=lambda r: r["version"])
+def test_states_of_the_fork_are_those_of_the_table(row):
+    label = re.sub(r" \((\d+) sources\)", r"/\1src", row["version"])
+    d = dialects.dialect(label)
+    assert (d.label, d.fork, d.proven) == (label, "ik", False)
+    assert ".".join(map(str, d.version)) == label.removeprefix("ik-").partition("/")[0]
+    assert d.tensor.size == int(row["rpc_tensor_bytes"])
+    hello = d.by_name["HELLO"]
+    assert hello.request.size == int(row["hello_request_bytes"])
+    assert hello.reply.size == int(row["hello_response_bytes"])
+    assert max(d.by_number) + 1 == int(row["command_count"])
+    states = dialects.states_of(label)
+    assert states[0].shipped == row["first_date"]
+    assert len(states[0].numbering.ops) == int(row["op_count_first"])
+    assert len(states[-1].numbering.ops) == int(row["op_count_last"])
+
+
+def test_the_fork_hides_numberings_and_sizes():
+    names = dialects.fork_names()
+    assert [n for n in names if n.startswith("ik-3.5.1@")] == [
+        "ik-3.5.1@2025-11-30",
+        "ik-3.5.1@2025-12-04",
+        "ik-3.5.1@2025-12-24",
+    ]
+    assert dialects.dialect("ik-3.5.2").name == "ik-3.5.2/16src@2026-07-25"
+    assert dialects.dialect("ik-3.5.2/10src").name == "ik-3.5.2/10src@2026-04-13"
+    sizes = {d.max_src: d.tensor.size for d in map(dialects.dialect, names)}
+    assert sizes == {10: 296, 12: 312, 16: 344}
+    layout = {f.name: f for f in dialects.dialect("ik-3.5.2/16src").tensor.fields}
+    assert layout["src"].count == 16
+
+
+def test_only_the_fork_and_6_0_are_not_proven():
+    every = map(dialects.dialect, [*dialects.dialect_names(), *dialects.fork_names()])
+    assert {d.label.partition("-")[0] for d in every if not d.proven} == {"ik", "6.0.0"}
+
+
+@pytest.mark.parametrize(
+    ("name", "long", "size"),
+    [
+        ("7.0.0/name128", "7.0.0/name128", 360),
+        ("none-B/name128", "none-B/name128@2024-05-23", 356),
+        ("2.0.0/name128", "2.0.0/name128@2025-10-02", 360),
+        ("2.0.0/name128@2025-08-05", "2.0.0/name128@2025-08-05", 360),
+    ],
+)
+def test_long_names_are_an_attribute_of_any_dialect(name, long, size):
+    d = dialects.dialect(name)
+    assert (d.name, d.max_name, d.tensor.size) == (long, 128, size)
+    assert d is dialects.dialect(long)
+    plain = dialects.dialect(name.replace("/name128", ""))
+    assert (d.version, d.numbering) == (plain.version, plain.numbering)
+    assert d.by_name["GET_TENSOR"].request.size == plain.by_name["GET_TENSOR"].request.size + 64
+
+
+def test_a_state_ends_where_the_next_one_begins():
+    names = dialects.dialect_names()
+    for one, after in pairwise(map(dialects.dialect, names)):
+        assert one.last == after.shipped
+    assert dialects.newest().last == ""
 
 
 def test_unknown_name_lists_what_exists():
