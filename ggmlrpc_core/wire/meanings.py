@@ -102,16 +102,6 @@ def reorder(*order: int) -> Change:
     return change
 
 
-def destination(slot: int) -> Change:
-    """The tensor written to, which was reachable only as view_src, is a source too."""
-
-    def change(rows: Rows) -> None:
-        column = rows.src[rows.at, slot]
-        rows.src[rows.at, slot] = np.where(column == 0, rows.tensors["view_src"][rows.at], column)
-
-    return change
-
-
 def pad_right(rows: Rows) -> None:
     """No paddings were sent: the right side is what the result has more than source 0."""
     row_of = {
@@ -164,7 +154,6 @@ MEANINGS = (
     _refused("SSM_SCAN", "2025-07-02", "ids became source 6, heads came in"),
     Meaning("PAD", "2025-09-04", pad_right, "no paddings were sent; all was on the right"),
     _refused("TIMESTEP_EMBEDDING", "2025-09-16", "an odd dim gave one column more", odd_slot=0),
-    Meaning("SET_ROWS", "2025-09-29", destination(2), "the destination was reachable only through view_src"),
     Meaning("GATED_DELTA_NET", "2026-06-10", fill(0, 1), "the number of snapshots was not sent"),
     Meaning("SSM_SCAN", "2026-08-14", fill(0, 1), "the number of snapshots was not sent"),
     Meaning("DSV4_HC_PRE", "2026-09-11", fill(0, bits(1.0)), "the scale was not sent and was 1"),
