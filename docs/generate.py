@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
+from markup import NOTE, table
+from specification import index_page, rules_of, specification_pages
 
 from ggmlrpc_core import errors, hookspecs
 from ggmlrpc_core.cli.main import group as cli
@@ -28,18 +30,8 @@ from ggmlrpc_core.wire.fields import Versioned
 from ggmlrpc_core.wire.vectors import load_vectors
 
 REFERENCE = Path(__file__).parent / "reference"
-NOTE = "<!-- made by docs/generate.py; do not edit -->\n\n"
 WIRE = {"B": "u8", "I": "u32", "i": "i32", "Q": "u64", "s": "bytes"}
 
-
-COMMANDS_INTRO = """\
-# The commands
-
-As of the newest version. A request is the command (u8), the payload length (u64) and the payload; a
-reply is a length (u64) and a payload. Integers are little-endian and unaligned. "No reply" means that
-nothing at all is sent; "0 bytes" means that a length of zero is.
-
-"""
 
 STATES_INTRO = """\
 # Order of messages
@@ -59,15 +51,6 @@ have.
 """
 
 
-def table(head: list[str], rows: list[list[object]]) -> str:
-    """A Markdown table."""
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += [
-        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows
-    ]
-    return "\n".join(lines) + "\n"
-
-
 def doc(thing: object) -> str:
     """A docstring, unindented."""
     return inspect.cleandoc(thing.__doc__ or "")
@@ -77,29 +60,11 @@ def doc(thing: object) -> str:
 
 
 def protocol_pages() -> Iterator[tuple[str, str]]:
-    """A page per command, and their index."""
-    index = []
+    """The specification, and a page per command."""
+    yield "protocol/index.md", index_page()
+    yield from specification_pages()
     for command in COMMANDS.values():
         yield f"protocol/{command.name.lower()}.md", command_page(command)
-        number = command.number.at(dialects.newest().version)
-        wire = dialects.newest().by_name[command.name]
-        index.append(
-            [
-                number,
-                f"[{command.name}]({command.name.lower()}.md)",
-                length(wire.request.size, wire.request.complete),
-                "no reply" if wire.reply is None else length(wire.reply.size, wire.reply.complete),
-            ]
-        )
-    yield (
-        "protocol/index.md",
-        NOTE + COMMANDS_INTRO + table(["number", "command", "request", "reply"], index),
-    )
-
-
-def length(size: int, complete: bool) -> str:
-    """'12 bytes' or 'at least 12 bytes'."""
-    return f"{size} bytes" if complete else f"{size} bytes and data"
 
 
 def command_page(command: Command) -> str:
@@ -121,6 +86,7 @@ def command_page(command: Command) -> str:
             out.append("an empty reply, 8 zero bytes of length.\n\n")
         else:
             out.append("\n\n" + schema_table(schema) + "\n")
+    out.append(rules_of(command.name))
     out.append("## Examples\n\n")
     for vector in load_vectors():
         if vector.command == command.name:
