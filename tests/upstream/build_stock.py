@@ -23,9 +23,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-PACKAGE = "llama-cpp-python"
-VERSION = "0.3.36"
-SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
 OPTIONS = (
     "-DCMAKE_BUILD_TYPE=Release",
     "-DBUILD_SHARED_LIBS=ON",
@@ -38,11 +35,57 @@ OPTIONS = (
     "-DLLAMA_BUILD_SERVER=OFF",
 )
 PROGRAMS = ("ggml-rpc-server", "llama-bench", "test-backend-ops")
-TARGETS = ("llama", *PROGRAMS)
 
 
 class BuildFailed(Exception):
     """A step of the build ended with an error; says which, and where its output is."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A source package, and what is built of the llama.cpp in it.
+
+    Attributes:
+        package, version: in the package index.
+        sha256: of the source archive.
+        options: for cmake.
+        targets: for ninja.
+        vendored: folder of llama.cpp inside the unpacked package.
+    """
+
+    package: str
+    version: str
+    sha256: str
+    options: tuple[str, ...]
+    targets: tuple[str, ...]
+    vendored: str = "vendor/llama.cpp"
+
+    @property
+    def top(self) -> str:
+        """The folder that the archive holds."""
+        return f"{self.package.replace('-', '_')}-{self.version}"
+
+    def tree(self, root: Path) -> Path:
+        """The llama.cpp sources below a build folder."""
+        return root / "source" / self.top / self.vendored
+
+    def stamp(self) -> dict[str, object]:
+        """What a complete folder's stamp.json says."""
+        return {
+            "package": self.package,
+            "version": self.version,
+            "options": list(self.options),
+            "targets": list(self.targets),
+        }
+
+
+STOCK = Recipe(
+    package="llama-cpp-python",
+    version="0.3.36",
+    sha256="832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e",
+    options=OPTIONS,
+    targets=("llama", *PROGRAMS),
+)
 
 
 @dataclass(frozen=True)
@@ -63,12 +106,12 @@ class Stock:
     @property
     def python(self) -> Path:
         """Folder to put on the module path for the binding `llama_cpp`, which is pure Python."""
-        return self.root / "source" / f"llama_cpp_python-{VERSION}"
+        return self.root / "source" / STOCK.top
 
     @property
     def version(self) -> str:
         """Name for reports."""
-        return f"{PACKAGE} {VERSION}"
+        return f"{STOCK.package} {STOCK.version}"
 
     def program(self, name: str) -> str:
         """Path of one of PROGRAMS."""
@@ -98,20 +141,15 @@ class Stock:
         return env
 
 
-def stamp() -> dict[str, object]:
-    """What a complete folder's stamp.json says."""
-    return {
-        "package": PACKAGE,
-        "version": VERSION,
-        "options": list(OPTIONS),
-        "targets": list(TARGETS),
-    }
+def stamped(root: Path, recipe: Recipe) -> bool:
+    """Whether the folder has a complete build of exactly that."""
+    path = root / "stamp.json"
+    return path.exists() and json.loads(path.read_text()) == recipe.stamp()
 
 
 def find(root: Path) -> Stock | None:
     """The build in `root` when it is complete and of this version and options, else None."""
-    path = root / "stamp.json"
-    if not path.exists() or json.loads(path.read_text()) != stamp():
+    if not stamped(root, STOCK):
         return None
     stock = Stock(root.resolve())
     missing = [name for name in PROGRAMS if shutil.which(name, path=str(stock.bin)) is None]
@@ -150,17 +188,18 @@ def logged(step: str, command: Sequence[str], log: Path) -> None:
         )
 
 
-def fetch(root: Path) -> None:
-    """Download the source package (checked against SHA256) and unpack it to root/source, unless that is there."""
+def fetch(root: Path, recipe: Recipe) -> None:
+    """Download the source package, check its sum, and unpack it to root/source, unless that is there."""
     source = root / "source"
     if source.exists():
         return
     downloads = root / "download"
     downloads.mkdir(parents=True, exist_ok=True)
     wanted = downloads / "requirement.txt"
-    wanted.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{SHA256}\n")
-    say(f"download {PACKAGE} {VERSION}")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", PACKAGE]
+    wanted.write_text(f"{recipe.package}=={recipe.version} --hash=sha256:{recipe.sha256}\n")
+    say(f"download {recipe.package} {recipe.version}")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps"]
+    command += ["--no-binary", recipe.package]
     command += ["--dest", str(downloads), "--requirement", str(wanted)]
     logged("download", command, root / "download.log")
     (archive,) = downloads.glob("*.tar.gz")
@@ -172,19 +211,17 @@ def fetch(root: Path) -> None:
     partial.rename(source)
 
 
-def build(root: Path, *, jobs: int | None = None) -> Stock:
-    """Make the build in `root` complete, or return at once when it is.
+def compile_recipe(root: Path, recipe: Recipe, *, jobs: int | None = None) -> None:
+    """Fetch, configure and compile in `root`, and write the stamp; continues where an earlier call stopped.
 
     Args:
         root: folder; made when missing.
+        recipe: what to build.
         jobs: compilers at once; None for one per core.
 
     Raises:
-        BuildFailed: a tool is missing or a step ended with an error; calling again continues.
+        BuildFailed: a tool is missing or a step ended with an error.
     """
-    ready = find(root)
-    if ready is not None:
-        return ready
     for tool in ("cmake", "ninja"):
         if shutil.which(tool) is None:
             raise BuildFailed(
@@ -193,18 +230,24 @@ def build(root: Path, *, jobs: int | None = None) -> Stock:
     start = time.monotonic()
     root = root.resolve()
     root.mkdir(parents=True, exist_ok=True)
-    fetch(root)
-    stock = Stock(root)
+    fetch(root, recipe)
     tree = str(root / "build")
-    vendored = stock.python / "vendor" / "llama.cpp"
     say("configure")
-    configure = ["cmake", "-S", str(vendored), "-B", tree, "-G", "Ninja", *OPTIONS]
+    configure = ["cmake", "-S", str(recipe.tree(root)), "-B", tree, "-G", "Ninja", *recipe.options]
     logged("configure", configure, root / "configure.log")
-    compile_all = ["ninja", "-C", tree, "-j", str(jobs or os.cpu_count() or 1), *TARGETS]
+    compile_all = ["ninja", "-C", tree, "-j", str(jobs or os.cpu_count() or 1), *recipe.targets]
     logged("build", compile_all, root / "build.log")
-    (root / "stamp.json").write_text(json.dumps(stamp(), indent=1) + "\n")
+    (root / "stamp.json").write_text(json.dumps(recipe.stamp(), indent=1) + "\n")
     say(f"complete after {time.monotonic() - start:.0f} s in {root}")
-    return stock
+
+
+def build(root: Path, *, jobs: int | None = None) -> Stock:
+    """Make the stock build in `root` complete, or return at once when it is; arguments and errors as above."""
+    ready = find(root)
+    if ready is None:
+        compile_recipe(root, STOCK, jobs=jobs)
+        ready = Stock(root.resolve())
+    return ready
 
 
 def main() -> int:
