@@ -69,6 +69,14 @@ _STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK")  # the last on Windows only
     show_default=True,
     help="Connections at once.",
 )
+@click.option(
+    "--max-graph-work",
+    type=float,
+    default=1e17,
+    show_default=True,
+    metavar="OPERATIONS",
+    help="Bound of one graph, estimated from its shapes.",
+)
 @click.option("--dialect", metavar="NAME", help="Version to announce. Default: the newest.")
 def command(
     host: str,
@@ -82,6 +90,7 @@ def command(
     max_memory: int | None,
     max_memory_per_client: int | None,
     max_clients: int,
+    max_graph_work: float,
     dialect: str | None,
 ) -> None:
     """Start the server and wait for a signal."""
@@ -102,6 +111,7 @@ def command(
             memory_total=max_memory,
             memory_per_client=max_memory_per_client,
             max_clients=max_clients,
+            graph_work=max_graph_work,
         ),
         cache_size=cache_size,
         cache_read_only=cache_read_only,

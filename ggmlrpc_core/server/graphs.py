@@ -12,13 +12,18 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any
 
+import numpy as np
+
 from ggmlrpc_core.device import Device, Executable
 from ggmlrpc_core.errors import BadGraph, RemoteProtocolError, clip
 from ggmlrpc_core.graph.bind import Bound
 from ggmlrpc_core.graph.parse import parse_graph
+from ggmlrpc_core.graph.table import TensorTable
 from ggmlrpc_core.graph.tensor import Graph
 from ggmlrpc_core.ops.validate import check_nodes
+from ggmlrpc_core.ops.work import check_work
 from ggmlrpc_core.server.buffers import BufferTable, OwnedBuffer
+from ggmlrpc_core.server.limits import DEFAULT_LIMITS
 from ggmlrpc_core.server.schedule import ServedDevice
 from ggmlrpc_core.wire.dialects import Dialect
 
@@ -80,14 +85,21 @@ class GraphStore:
         devices: of the server.
         buffers: of the session.
         dialect: of the connection.
+        most_work: operations of one graph, by the estimate of ops/work.py.
     """
 
     def __init__(
-        self, devices: Sequence[ServedDevice], buffers: BufferTable, *, dialect: Dialect
+        self,
+        devices: Sequence[ServedDevice],
+        buffers: BufferTable,
+        *,
+        dialect: Dialect,
+        most_work: float = DEFAULT_LIMITS.graph_work,
     ) -> None:
         self._devices = devices
         self._buffers = buffers
         self._dialect = dialect
+        self._most_work = most_work
         self._kept: list[OrderedDict[bytes, Plan]] = [OrderedDict() for _ in devices]
         self._stored: list[Plan | None] = [None] * len(devices)
 
@@ -147,7 +159,7 @@ class GraphStore:
             return self._buffers.resolve(handle)
 
         graph = parse_graph(
-            nodes, tensors, dialect=self._dialect, resolve=resolve, check_nodes=check_nodes
+            nodes, tensors, dialect=self._dialect, resolve=resolve, check_nodes=self._check
         )
         for plan in self._kept[device].values():
             if plan.key == graph.key:
@@ -158,6 +170,10 @@ class GraphStore:
         return Plan(
             device, graph, handles=frozenset(handles), touches=touches, n_tensors=len(tensors)
         )
+
+    def _check(self, table: TensorTable, rows: np.ndarray) -> None:
+        check_nodes(table, rows)
+        check_work(table, rows, self._most_work)
 
     def _refuse_unreachable(self, device: int, graph: Graph, owned: list[OwnedBuffer]) -> None:
         """A device computes on memory of another one only where both are memory of the host."""

@@ -23,6 +23,8 @@ class ServerLimits:
             few per device; the bound keeps empty ones from piling up.
         max_clients: connections at once; more are closed as they come.
         max_message: bytes of one message that is held in memory (uploads are not).
+        graph_work: operations of one graph, estimated from its shapes. A prompt of 4096 tokens for a
+            model of 400 billion weights is 3e15 on one server.
         hello_timeout: seconds until the first message must be there in full.
         stall_timeout: seconds without progress inside a message, in either direction. Between
             messages a client may be silent for as long as it likes.
@@ -33,6 +35,7 @@ class ServerLimits:
     buffers_per_client: int = 65536
     max_clients: int = 64
     max_message: int = DEFAULT_MAX_MESSAGE
+    graph_work: float = 1e17
     hello_timeout: float = 10.0
     stall_timeout: float = 60.0
 

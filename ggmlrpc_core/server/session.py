@@ -84,7 +84,12 @@ class Session:
         self._access = Access(services.devices, self._schedule)
         self._memory = SessionMemory(services, self._schedule)
         self._buffers = self._memory.table
-        self._graphs = GraphStore(services.devices, self._buffers, dialect=dialect)
+        self._graphs = GraphStore(
+            services.devices,
+            self._buffers,
+            dialect=dialect,
+            most_work=services.limits.graph_work,
+        )
 
     def handle(self, request: Request) -> Answer:
         """Do what a request asks for.

@@ -114,3 +114,9 @@ def test_messages_with_the_same_bytes_and_another_border_differ(box):
     with pytest.raises(BadGraph):
         ids = np.frombuffer(other.tobytes()[:296], np.uint64)
         box.store.compute(0, ids, other[1:])
+
+
+def test_a_graph_of_too_much_work_is_refused(box):
+    box.store = GraphStore(box.store._devices, box.table, dialect=dialects.newest(), most_work=1.0)
+    with pytest.raises(BadGraph, match=r"work of the graph is .* operations, expected at most 1 "):
+        box.compute(box.buffer())
