@@ -25,10 +25,12 @@ ProtocolError the connection is closed; any other exception is a bug.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 from ggmlrpc_core.engine.events import NEED_DATA, PEER_CLOSED, Event, Reply, Request
 from ggmlrpc_core.engine.limits import Limits
+from ggmlrpc_core.engine.readings import Choose, fitting, head_size, narrowed, possible, readings
 from ggmlrpc_core.engine.state import TRANSITIONS, Role, State, Step
 from ggmlrpc_core.errors import (
     FrameTooLarge,
@@ -54,15 +56,27 @@ class Connection:
         role: CLIENT or SERVER.
         dialect: what both sides speak. A client that learns another one from HELLO's answer sets it
             before its next request.
+        candidates: what the peer of a server may speak; `dialect` is the first. Requests narrow it.
         state: what comes next; see state.py.
         bytes_wanted: how many more bytes the current part of a message needs, at least 1.
     """
 
-    def __init__(self, role: Role, dialect: Dialect, *, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        role: Role,
+        dialect: Dialect,
+        *,
+        limits: Limits | None = None,
+        candidates: Sequence[Dialect] = (),
+        choose: Choose = list,
+    ) -> None:
         self.role = role
         self.dialect = dialect
+        self.candidates = tuple(candidates) or (dialect,)
+        self._choose = choose
         self.limits = limits or Limits()
-        self.state = State.GREETING if HELLO in dialect.by_name else State.READY
+        greets = any(HELLO in one.by_name for one in self.candidates)
+        self.state = State.GREETING if greets else State.READY
         self.bytes_wanted = 1
         self._buffer = bytearray()
         self._at = 0  # first byte of _buffer that is not consumed
@@ -181,6 +195,14 @@ class Connection:
         """The owner closes; nothing more may come or go."""
         self._advance(Step.END)
 
+    def adopt(self, dialects: Sequence[Dialect]) -> None:
+        """Server: the owner knows more about what the peer speaks; an answer that it does not wait for is dropped."""
+        self.candidates, self.dialect = tuple(dialects), dialects[0]
+        if self.state is State.ANSWERING and self._pending is not None:
+            wire = self.dialect.by_number[self._pending.number]
+            if wire.reply is None:
+                self._advance(Step.REPLY)
+
     # --- inside
 
     def _next_request(self) -> Event:
@@ -189,16 +211,15 @@ class Connection:
         have = len(self._buffer) - self._at
         if have == 0:
             return self._nothing()
+        if len(self.candidates) > 1:
+            return self._next_undecided(have)
         wire = self._identify(self._buffer[self._at])
         if have < _HEADER.size:
             return self._wait(_HEADER.size - have)
         (size,) = _LENGTH.unpack_from(self._buffer, self._at + 1)
         codec.check_request_size(wire, size, self.dialect.version)
         held = wire.request.size if wire.body else size
-        if held > self.limits.max_message:
-            raise FrameTooLarge(
-                wire.name, "request_size", f"{size} bytes", f"at most {self.limits.max_message}"
-            )
+        self._check_limit(wire.name, held)
         if have < _HEADER.size + held:
             return self._wait(_HEADER.size + held - have)
         start = self._at + _HEADER.size
@@ -213,6 +234,43 @@ class Connection:
             )
         self._accept(wire, size - held)
         return Request(wire.name, fields, size, size - held if wire.body else 0)
+
+    def _next_undecided(self, have: int) -> Event:
+        """The next request of a peer that may speak several dialects."""
+        number = self._buffer[self._at]
+        options = possible(self.candidates, number, greeting=self.state is State.GREETING)
+        if not options:
+            self._identify(number)
+        if have < _HEADER.size:
+            return self._wait(_HEADER.size - have)
+        (size,) = _LENGTH.unpack_from(self._buffer, self._at + 1)
+        if not fitting(options, size):
+            if self.state is State.GREETING:  # told as by a server of one dialect
+                options = [(self.dialect, self._identify(number))]
+            codec.check_request_size(options[0][1], size, options[0][0].version)
+        options = fitting(options, size)
+        held = max(min(head_size(wire, size), size) for _, wire in options)
+        self._check_limit(options[0][1].name, held)
+        if have < _HEADER.size + held:
+            return self._wait(_HEADER.size + held - have)
+        start = self._at + _HEADER.size
+        with memoryview(self._buffer)[start : start + held] as payload:
+            found = readings(options, size, payload)
+        found = list(self._choose(found))
+        self.candidates = narrowed(self.candidates, found)
+        self.dialect = self.candidates[0]
+        if self.state is State.GREETING and HELLO not in self.dialect.by_name:
+            self.state = State.READY
+        first = found[0]
+        self._at = start + head_size(first.wire, size)
+        self._accept(first.wire, first.body_size)
+        return Request(first.wire.name, first.fields, size, first.body_size)
+
+    def _check_limit(self, command: str, held: int) -> None:
+        if held > self.limits.max_message:
+            raise FrameTooLarge(
+                command, "request_size", f"{held} bytes", f"at most {self.limits.max_message}"
+            )
 
     def _identify(self, number: int) -> WireCommand:
         """The command of a first byte; judged before its length is there, as the stock server does."""

@@ -56,20 +56,44 @@ def parse_graph(
     Raises:
         BadGraph: before anything has run.
     """
+    table, flags, runs, rows, nbytes = _read(nodes, tensors, dialect)
+    check_nodes(table, runs)
+    place = _Placement(rows, nbytes, runs, dialect=dialect, resolve=resolve)
+    bound = _objects(rows, table, flags, place)
+    return Graph([bound[i] for i in rows.nodes.tolist()], key=_key(rows, table, flags, place))
+
+
+def graph_table(
+    nodes: np.ndarray, tensors: np.ndarray, dialect: Dialect
+) -> tuple[TensorTable, np.ndarray, np.ndarray]:
+    """What a graph message says under a dialect, for whoever wants to judge that alone; no buffer is looked at.
+
+    Returns:
+        (table of all tensors, rows of the nodes in order, those of them that are computed).
+
+    Raises:
+        BadGraph: missing ids, dead types or impossible extents.
+    """
+    table, _, runs, rows, _ = _read(nodes, tensors, dialect)
+    return table, rows.nodes, runs
+
+
+def _read(
+    nodes: np.ndarray, tensors: np.ndarray, dialect: Dialect
+) -> tuple[TensorTable, np.ndarray, np.ndarray, _Rows, np.ndarray]:
+    """Table, flags, rows that are computed, ids as rows, bytes spanned."""
     type_ids, ops, op_params, src_ids = translation(dialect).columns(tensors)
     rows = _Rows(nodes, tensors, src_ids)
+    _refuse_unknown_ops(rows, ops, dialect)
     ne, nb = tensors["ne"].astype(np.int64), tensors["nb"].astype(np.int64)
-    nbytes = _extents(rows, type_ids, ne, nb)
+    nbytes = _extents(rows, type_ids, ne, nb, dialect=dialect)
     flags = tensors["flags"].astype(np.int64)
     runs = _running(rows.nodes, ops, ne, flags)
     table = TensorTable(
         ne=ne, nb=nb, type=type_ids, op=ops, op_params=op_params,
         src=rows.src, view_src=rows.view_src, names=rows.name,
     )  # fmt: skip
-    check_nodes(table, runs)
-    place = _Placement(rows, nbytes, runs, dialect=dialect, resolve=resolve)
-    bound = _objects(rows, table, flags, place)
-    return Graph([bound[i] for i in rows.nodes.tolist()], key=_key(rows, table, flags, place))
+    return table, flags, runs, rows, nbytes
 
 
 class _Rows:
@@ -137,10 +161,23 @@ class _Rows:
         )
 
 
-def _extents(rows: _Rows, type_ids: np.ndarray, ne: np.ndarray, nb: np.ndarray) -> np.ndarray:
+def _refuse_unknown_ops(rows: _Rows, ops: np.ndarray, dialect: Dialect) -> None:
+    """A node whose op has no canonical number is told by the name that its dialect has for it."""
+    known = np.ones(len(ops), bool)
+    known[rows.nodes] = ops[rows.nodes] >= 0
+    name = translation(dialect).op_name
+    rows.refuse(
+        known, "op", lambda r: name(int(rows.tensors["op"][r])), "an op that can be computed"
+    )
+
+
+def _extents(
+    rows: _Rows, type_ids: np.ndarray, ne: np.ndarray, nb: np.ndarray, *, dialect: Dialect
+) -> np.ndarray:
     """Check types and extents; returns bytes spanned, int64 [m]."""
     live = (type_ids >= 0) & (BLCK_SIZE[type_ids] > 0)
-    rows.refuse(live, "type", lambda r: int(rows.tensors["type"][r]), "a live type")
+    name = translation(dialect).type_name
+    rows.refuse(live, "type", lambda r: name(int(rows.tensors["type"][r])), "a live type")
     blck, size = BLCK_SIZE[type_ids], TYPE_SIZE[type_ids]
     rows.refuse(
         ne[:, 0] % blck == 0,

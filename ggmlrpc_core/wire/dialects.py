@@ -22,7 +22,7 @@ from types import MappingProxyType
 from ggmlrpc_core.errors import LocalProtocolError
 from ggmlrpc_core.ggml.numbering import Numbering, numbering
 from ggmlrpc_core.wire import schema
-from ggmlrpc_core.wire.commands import COMMANDS, Command
+from ggmlrpc_core.wire.commands import COMMANDS, HELLO, Command
 from ggmlrpc_core.wire.layout import Layout, Params
 from ggmlrpc_core.wire.spans import Span, spans
 from ggmlrpc_core.wire.version import ProtocolVersion, V
@@ -125,6 +125,25 @@ class Dialect:
         return MappingProxyType(found)
 
     @cached_property
+    def form(self) -> tuple[object, ...]:
+        """What lengths and addresses in messages can tell: states of equal form differ only in numbers and meanings."""
+        offset, place = 0, {}
+        for one in self.tensor.fields:
+            place[one.name] = offset
+            offset += one.count * {"B": 1, "I": 4, "i": 4, "Q": 8, "s": 1}[one.code]
+        messages = tuple(
+            (c.name, c.number, c.request.size, c.reply and c.reply.size)
+            for c in self.by_name.values()
+        )
+        return offset, place["buffer"], place["data"], messages
+
+    @property
+    def hello_size(self) -> int | None:
+        """Bytes of the HELLO request, by which a server tells groups of versions apart; None before HELLO existed."""
+        hello = self.by_name.get(HELLO)
+        return None if hello is None else hello.request.size
+
+    @cached_property
     def by_number(self) -> MappingProxyType[int, WireCommand]:
         """The same by command byte."""
         return MappingProxyType({c.number: c for c in self.by_name.values()})
@@ -161,8 +180,15 @@ def _made(span: Span, *, dated: bool) -> Dialect:
 @cache
 def with_long_names(dialect: Dialect) -> Dialect:
     """The same state of a build with names of 128 bytes."""
+    if dialect.max_name == LONG_NAME:
+        return dialect
     label, at, date = dialect.name.partition("@")
     return replace(dialect, name=f"{label}/{_LONG_NAME}{at}{date}", max_name=LONG_NAME)
+
+
+def with_usual_names(dialect: Dialect) -> Dialect:
+    """The same state of a build with names of 64 bytes."""
+    return _dialects()[dialect.name.replace(f"/{_LONG_NAME}", "")]
 
 
 def dialect_names() -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from ggmlrpc_core.ggml.types import TYPES, GgmlType
 from ggmlrpc_core.wire.dialects import Dialect
 from ggmlrpc_core.wire.layout import dtype_of
-from ggmlrpc_core.wire.translate import translation
+from ggmlrpc_core.wire.translate import UNKNOWN, translation
 
 TYPE_BY_ID: dict[int, GgmlType] = {t.id: t for t in TYPES.values()}
 
@@ -25,7 +25,7 @@ class TensorRecord(NamedTuple):
     """One rpc_tensor with canonical numbers (UNKNOWN where the newest state has none).
 
     Fields are those of the wire: `type` and `op` are numbers of ggml.numbering.NEWEST, `name` is bytes cut at the
-    first zero, `wire_type` the number that the peer sent, for error messages.
+    first zero, `wire_type` what the peer sent, for error messages: a name where its dialect has one, else the number.
     """
 
     id: int
@@ -42,7 +42,7 @@ class TensorRecord(NamedTuple):
     data: int = 0
     name: bytes = b""
     use_count: int = 0
-    wire_type: int = -1
+    wire_type: int | str = -1
 
     @property
     def ggml_type(self) -> GgmlType | None:
@@ -68,9 +68,10 @@ def tensor_dtype(dialect: Dialect) -> np.dtype:
 def from_wire(dialect: Dialect, fields: Mapping[str, Any]) -> TensorRecord:
     """Make a record of the unpacked fields of one rpc_tensor."""
     wire_type = fields["type"]
-    ggml_type, op, op_params = translation(dialect).one(
-        wire_type, fields["op"], fields["op_params"]
-    )
+    tables = translation(dialect)
+    ggml_type, op, op_params = tables.one(wire_type, fields["op"], fields["op_params"])
+    if ggml_type == UNKNOWN:
+        wire_type = tables.type_name(wire_type)
     return TensorRecord(
         id=fields["id"],
         type=ggml_type,

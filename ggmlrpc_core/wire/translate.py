@@ -16,6 +16,7 @@ import numpy as np
 
 from ggmlrpc_core.ggml.numbering import NEWEST
 from ggmlrpc_core.wire.dialects import Dialect
+from ggmlrpc_core.wire.fork import FORK_MEANINGS
 from ggmlrpc_core.wire.meanings import MEANINGS, Rows
 
 UNKNOWN = -1
@@ -64,10 +65,23 @@ class Translation:
             "UNARY": _lut(n.unary, NEWEST.unary),
             "GLU": _lut(n.glu, NEWEST.glu),
         }
-        self.meanings = tuple(m for m in MEANINGS if dialect.shipped < m.until)
+        self.meanings = (
+            FORK_MEANINGS
+            if dialect.fork
+            else tuple(m for m in MEANINGS if dialect.shipped < m.until)
+        )
+        self._names = n
         # The same as plain lists, for one tensor at a time: every SET and GET of a token has one.
         self._type_list, self._op_list = self.types.tolist(), self.ops.tolist()
         self._functions = {NEWEST.ops["UNARY"]: self.unary, NEWEST.ops["GLU"]: self.glu}
+
+    def op_name(self, number: int) -> str | int:
+        """What the dialect calls an op; its number when it has none."""
+        return next((name for name, known in self._names.ops.items() if known == number), number)
+
+    def type_name(self, number: int) -> str | int:
+        """What the dialect calls a type; its number when it has none."""
+        return next((name for name, known in self._names.types.items() if known == number), number)
 
     def one(
         self, wire_type: int, wire_op: int, op_params: tuple[int, ...]
