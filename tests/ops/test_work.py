@@ -11,7 +11,8 @@ from ggmlrpc_core.ops.work import SORT_FACTOR, WORK, check_work, node_work
 
 def work_of(*nodes):
     """Operations of nodes that were built in Python."""
-    tensors = list(dict.fromkeys(t for n in nodes for t in (*n.src, n) if t is not None))
+    deep = [t for n in nodes for s in n.src for t in (*s.src, s)]
+    tensors = list(dict.fromkeys([*deep, *nodes]))
     table = TensorTable.from_tensors(tensors)
     return node_work(table, np.array([tensors.index(node) for node in nodes])).tolist()
 
