@@ -30,12 +30,16 @@ class DeviceInfo:
         description: model name of the hardware, for people.
         accelerator: taken before others when no device is named.
         plugin: distribution that offers it; filled by the plugin manager.
+        aliases: other names that `--device` takes for it, "MTL0" as the stock server says.
+        on_request: served and tried out only when it is named.
     """
 
     name: str
     description: str
     accelerator: bool = False
     plugin: str = ""
+    aliases: tuple[str, ...] = ()
+    on_request: bool = False
 
 
 @runtime_checkable

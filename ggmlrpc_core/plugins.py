@@ -104,9 +104,9 @@ class Plugins:
         return list(self._infos.values())
 
     def devices(self) -> list[DeviceInfo]:
-        """Every device that can be opened now: accelerators first, each plugin's own order kept.
+        """Every device that can be opened now: accelerators first, those on request last.
 
-        A second device of the same name is left out with a complaint.
+        Each plugin's own order is kept. A second device of the same name is left out with a complaint.
         """
         found: dict[str, DeviceInfo] = {}
         for info in self.plugins():
@@ -118,20 +118,21 @@ class Plugins:
                     )
                 else:
                     found[device.name] = replace(device, plugin=info.name)
-        return sorted(found.values(), key=lambda device: not device.accelerator)
+        return sorted(found.values(), key=lambda one: (one.on_request, not one.accelerator))
 
     def choose(self, names: Sequence[str] = ()) -> list[DeviceInfo]:
         """The devices to serve.
 
         Args:
-            names: as given to --device, case ignored, order and repetitions kept. Empty: all
-                accelerators, or the first device when there is none.
+            names: as given to --device, case ignored, order and repetitions kept; an alias stands
+                for its device. Empty: all accelerators, or the first device when there is none.
 
         Raises:
             PluginError: a name that no plugin offers, or no device at all.
         """
         devices = self.devices()
-        if not devices:
+        offered = [device for device in devices if not device.on_request]
+        if not (devices if names else offered):
             raise PluginError(
                 "devices",
                 "number of devices",
@@ -140,8 +141,9 @@ class Plugins:
                 context="hint: pip install ggmlrpc-cpu",
             )
         if not names:
-            return [device for device in devices if device.accelerator] or devices[:1]
-        by_name = {device.name.casefold(): device for device in devices}
+            return [device for device in offered if device.accelerator] or offered[:1]
+        by_name = {alias.casefold(): device for device in devices for alias in device.aliases}
+        by_name |= {device.name.casefold(): device for device in devices}
         chosen = []
         for name in names:
             if name.casefold() not in by_name:

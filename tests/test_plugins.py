@@ -148,6 +148,23 @@ def test_hook_ggmlrpc_devices():
     assert [d.name for d in plugins.devices()] == ["GPU1", "GPU0"]
 
 
+def test_a_device_on_request_is_served_only_when_it_is_named():
+    slow = DeviceInfo("SLOW", "for tests", accelerator=True, on_request=True)
+    plugins, _ = load(Entry("a", Offers(slow)), Entry("cpu", Offers(CPU)))
+    assert [d.name for d in plugins.devices()] == ["CPU", "SLOW"]
+    assert [d.name for d in plugins.choose()] == ["CPU"]
+    assert [d.name for d in plugins.choose(["slow"])] == ["SLOW"]
+    alone, _ = load(Entry("a", Offers(slow)))
+    with pytest.raises(PluginError, match="number of devices is 0, expected at least 1"):
+        alone.choose()
+
+
+def test_an_alias_chooses_its_device_unless_another_one_has_the_name():
+    metal = DeviceInfo("Metal", "a GPU", aliases=("MTL0", "CPU"))
+    plugins, _ = load(Entry("a", Offers(metal)), Entry("cpu", Offers(CPU)))
+    assert [d.name for d in plugins.choose(["mtl0", "CPU"])] == ["Metal", "CPU"]
+
+
 def test_hook_ggmlrpc_open_device():
     plugins, _ = load(Entry("cpu", Offers(CPU)), Entry("gpu", Offers(GPU0)))
     device = plugins.open_device("GPU0", 3)

@@ -43,7 +43,8 @@ def command(names: str | None, threads: int | None) -> int:
 
     plugins = Plugins(complain=lambda sentence: click.echo(sentence, err=True))
     wanted = split_names(names)
-    chosen = plugins.choose(wanted) if wanted else plugins.devices() or plugins.choose()
+    offered = [info for info in plugins.devices() if not info.on_request]
+    chosen = plugins.choose(wanted) if wanted else offered or plugins.choose()
     outcomes = [_try(plugins, info.name, info.description, threads) for info in chosen]
     rows = [
         (one.name, one.description, one.memory, f"FAIL {one.reason}" if one.reason else "PASS")

@@ -25,7 +25,8 @@ def run(monkeypatch, capsys):
             pass
 
         def devices(self):
-            return [DeviceInfo(name, f"the {name}") for name in opens]
+            shown = [DeviceInfo(name, f"the {name}") for name in opens]
+            return [*shown, DeviceInfo("SHY", "not opened by itself", on_request=True)]
 
         def choose(self, names=()):
             return [info for info in self.devices() if info.name in names]
