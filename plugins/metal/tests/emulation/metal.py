@@ -1,7 +1,7 @@
 """Metal kernels on a machine without Metal: the source that MLX generates is compiled by clang and run on fibers.
 
-`EmulatedMetal.metal_kernel` stands in for `mx.fast.metal_kernel`: same arguments, same results, so that code which calls
-kernels runs unchanged. Every source is compiled twice: once with real address spaces, to find pointers into the wrong
+`EmulatedMetal.metal_kernel` stands in for `mx.fast.metal_kernel`: same arguments, same results, so that code that
+calls kernels runs unchanged. Every source is compiled twice: once with real address spaces, to find pointers into the wrong
 one, and once to be run.
 """
 

@@ -59,8 +59,8 @@ class Format:
 
     Attributes:
         type: the ggml type.
-        body: for a quantized type the body of `decode(b, part, v)`, which fills v[0..15] with the elements from 16 * part
-            on of the block at b; for a plain type that of `element(row, i)`.
+        body: for a quantized type the body of `decode(b, part, v)`, which fills v[0..15] with the elements from
+            16 * part on of the block at b; for a plain type that of `element(row, i)`.
         tables: constants before it.
     """
 

@@ -1,7 +1,7 @@
 """Formats whose elements are code words of a grid: IQ1, IQ2 and IQ3; the layouts are described in ggmlrpc_core/quants.
 
-A part is 16 elements: half of a run of 32 with two groups of 8. `ib` is the number of the run, `group` that of a group in
-its block (0 to 31).
+A part is 16 elements: half of a run of 32 with two groups of 8. `ib` is the number of the run, `group` that of a group
+in its block (0 to 31).
 """
 
 from __future__ import annotations

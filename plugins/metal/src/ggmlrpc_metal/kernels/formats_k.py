@@ -113,7 +113,7 @@ BODIES = {
 
 def k_formats() -> dict[str, Format]:
     """Q2_K Q3_K Q4_K Q5_K Q6_K TQ1_0 TQ2_0 IQ4_XS."""
-    tables = {name: CRUMBS for name in ("Q2_K", "Q3_K", "Q6_K", "TQ2_0")}
-    tables |= {name: SIX_BITS for name in ("Q4_K", "Q5_K")}
+    tables = dict.fromkeys(("Q2_K", "Q3_K", "Q6_K", "TQ2_0"), CRUMBS)
+    tables |= dict.fromkeys(("Q4_K", "Q5_K"), SIX_BITS)
     tables |= {"TQ1_0": TRITS, "IQ4_XS": table("values", "char", kvalues("IQ4_NL"))}
     return formats(BODIES, tables)
