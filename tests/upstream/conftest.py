@@ -2,7 +2,8 @@
 
     pytest tests/upstream --stock FOLDER        FOLDER from build_stock.py, or GGMLRPC_STOCK in the environment
 
-`--server stock` runs the same tests against the stock server, to check the tests themselves.
+`--server stock` runs the same tests against the stock server, to check the tests themselves. `--device NAME` has our
+server open another device than the one that it takes by itself.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of this folder."""
     parser.addoption("--stock", help="folder made by tests/upstream/build_stock.py")
     parser.addoption("--server", choices=("ggmlrpc", "stock"), default="ggmlrpc")
+    parser.addoption("--device", default="", help="of our server, as for ggmlrpc serve -d")
     parser.addoption("--figures", help="file for the measured accuracy, JSON")
 
 
@@ -59,6 +61,13 @@ def server_kind(pytestconfig: pytest.Config) -> str:
 
 
 @pytest.fixture(scope="session")
+def devices(pytestconfig: pytest.Config, server_kind: str) -> tuple[str, ...]:
+    """What is given to the tested server's -d; empty for what it takes by itself."""
+    name = str(pytestconfig.getoption("--device", default=""))
+    return (name,) if name and server_kind != "stock" else ()
+
+
+@pytest.fixture(scope="session")
 def figures(pytestconfig: pytest.Config, stock: Stock, server_kind: str) -> Iterator[Figures]:
     """The collector of measured values."""
     collected = Figures(server_kind, stock)
@@ -69,9 +78,9 @@ def figures(pytestconfig: pytest.Config, stock: Stock, server_kind: str) -> Iter
 
 
 @pytest.fixture(scope="session")
-def servers(stock: Stock, server_kind: str) -> Iterator[Servers]:
+def servers(stock: Stock, server_kind: str, devices: tuple[str, ...]) -> Iterator[Servers]:
     """Servers shared by all tests of the session."""
-    running = Servers(server_kind, stock)
+    running = Servers(server_kind, stock, devices)
     yield running
     running.stop()
 

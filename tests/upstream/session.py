@@ -43,15 +43,15 @@ class Figures:
 class Servers:
     """Long-lived servers by number of devices; one that ended is started again for the next test."""
 
-    def __init__(self, kind: str, stock: Stock) -> None:
-        self._kind, self._stock = kind, stock
+    def __init__(self, kind: str, stock: Stock, devices: tuple[str, ...] = ()) -> None:
+        self._kind, self._stock, self._devices = kind, stock, devices
         self._running: dict[int, Server] = {}
 
     def get(self, *, n_devices: int = 1) -> Server:
-        """A running server with that many CPU devices."""
+        """A running server with that many devices of a kind."""
         server = self._running.get(n_devices)
         if server is None or not server.alive():
-            devices = ("CPU",) * n_devices if n_devices > 1 else ()
+            devices = (self._devices or ("CPU",)) * n_devices if n_devices > 1 else self._devices
             server = Server(self._kind, stock=self._stock, devices=devices)
             self._running[n_devices] = server
         return server

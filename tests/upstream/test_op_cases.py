@@ -23,13 +23,13 @@ MAX_RESTARTS = 10
 class Running:
     """A server that is started again when a case ended it."""
 
-    def __init__(self, kind: str, stock: Stock) -> None:
-        self._kind, self._stock = kind, stock
+    def __init__(self, kind: str, stock: Stock, devices: tuple[str, ...]) -> None:
+        self._kind, self._stock, self._devices = kind, stock, devices
         self.start()
 
     def start(self) -> None:
         """Start a server and connect."""
-        self.server = Server(self._kind, stock=self._stock)
+        self.server = Server(self._kind, stock=self._stock, devices=self._devices)
         self.device: RemoteDevice = rpc_init(self.server.endpoint, timeout=TIMEOUT)
 
     def stop(self) -> None:
@@ -39,10 +39,12 @@ class Running:
 
 
 @pytest.fixture(params=["stock", "ours"])
-def running(request: pytest.FixtureRequest, stock: Stock, server_kind: str) -> Iterator[Running]:
+def running(
+    request: pytest.FixtureRequest, stock: Stock, server_kind: str, devices: tuple[str, ...]
+) -> Iterator[Running]:
     """The stock server, and the one under test."""
-    kind = "stock" if request.param == "stock" else server_kind
-    started = Running(kind, stock)
+    theirs = request.param == "stock"
+    started = Running("stock" if theirs else server_kind, stock, () if theirs else devices)
     yield started
     started.stop()
 

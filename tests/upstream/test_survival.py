@@ -65,6 +65,7 @@ def test_two_clients_at_once(
 def test_killed_while_loading(
     stock: Stock,
     server_kind: str,
+    devices: tuple[str, ...],
     quantize: Quantizer,
     models: Models,
     references: References,
@@ -73,7 +74,7 @@ def test_killed_while_loading(
     path = tmp_path / "large.gguf"
     write_model(path, LARGE, ggml_type="F32", quantize=quantize, tiled=True)
     total = path.stat().st_size
-    with Server(server_kind, stock=stock) as server:
+    with Server(server_kind, stock=stock, devices=devices) as server:
         with StockClient(stock) as client:
             check_answers(client, server, models, references)
         before = server.rss()

@@ -62,6 +62,7 @@ def head_of(stock: Stock, kind: str, args: argparse.Namespace) -> dict[str, Any]
         "client_threads": args.client_threads,
         "twice": args.twice,
         "against": args.against,
+        **({"device": args.device} if args.device else {}),
     }
 
 
@@ -158,6 +159,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Run upstream's op suite over RPC.")
     parser.add_argument("stock", type=Path, help="folder made by tests/upstream/build_stock.py")
     parser.add_argument("--server", choices=("ggmlrpc", "stock"), default="ggmlrpc")
+    parser.add_argument("--device", default="", help="of our server, as for ggmlrpc serve -d")
     parser.add_argument("--against", action="store_true", help="run the stock server as well")
     parser.add_argument("--results", type=Path, help="file to write or to continue, JSON lines")
     parser.add_argument("--sample", type=float, default=0, help="seconds; 0 runs everything")
@@ -207,6 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 stock,
                 kind=kind,
                 threads=args.threads,
+                devices=(args.device,) if args.device and kind != "stock" else (),
                 client_threads=args.client_threads,
                 twice=args.twice,
                 timeout=args.timeout,

@@ -153,6 +153,7 @@ class Worker:
         stock: where its libraries and the stock server are.
         kind: "ggmlrpc" or "stock".
         threads: of the server.
+        devices: names for the server's -d; empty: what it takes by itself.
         client_threads: of the client's reference.
         twice: compute nodes again and compare the bits.
         timeout: seconds that one case may take.
@@ -165,12 +166,14 @@ class Worker:
         *,
         kind: str,
         threads: int = 2,
+        devices: Sequence[str] = (),
         client_threads: int = 1,
         twice: bool = False,
         timeout: float = 900.0,
     ) -> None:
         self._program, self._stock, self._kind, self._threads = program, stock, kind, threads
         self._options = (str(client_threads), "twice" if twice else "once")
+        self._devices = tuple(devices)
         self._timeout = timeout
         self._server: Server | None = None
         self._child: Child | None = None
@@ -222,7 +225,9 @@ class Worker:
         if self._server is None or not self._server.alive():
             self._end_child()
             self._end_server()
-            self._server = Server(self._kind, stock=self._stock, threads=self._threads)
+            self._server = Server(
+                self._kind, stock=self._stock, threads=self._threads, devices=self._devices
+            )
         if self._child is None:
             command = [self._program, "run", self._server.endpoint, *self._options]
             self._log_start = len(self._server.output())
