@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pluggy
 
 from ggmlrpc_core.device import Device, DeviceInfo
@@ -24,4 +26,13 @@ def ggmlrpc_open_device(name: str, n_threads: int | None) -> Device | None:
     """Open the device called `name` (for example "CUDA0"), or return None when it is not ours.
 
     n_threads: CPU threads to compute with; None for the plugin's own choice.
+    """
+
+
+@hookspec(firstresult=True)
+def ggmlrpc_warm(name: str) -> Iterator[tuple[int, int, str]] | None:
+    """Make everything that graphs on the device called `name` would wait for, such as compiled kernels.
+
+    Optional. Returns an iterator that does the work and yields (things done, things in all, what was made) as it goes,
+    or None when the device is not ours. Things that exist already are not counted. Called before the device is opened.
     """

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any, Protocol
@@ -174,6 +174,21 @@ class Plugins:
             if device is not None:
                 return device
         raise PluginError("open_device", "name", name, "a device that a plugin opens")
+
+    def warm(self, name: str) -> Iterator[tuple[int, int, str]]:
+        """Make what graphs on a device would wait for; see hookspecs.ggmlrpc_warm. Ends at once where nothing is.
+
+        Raises:
+            PluginError: its plugin could not.
+        """
+        for info in self.plugins():
+            if "ggmlrpc_warm" in info.hooks:
+                try:
+                    yield from self._hook(info, "ggmlrpc_warm")(name=name) or ()
+                except Exception as exc:
+                    raise PluginError(
+                        f"plugin {info.label}", f"warm({name!r})", _reason(exc), "everything made"
+                    ) from exc
 
     def _load(self, entry: EntryPoint) -> None:
         distribution = getattr(entry.dist, "name", "") or ""

@@ -24,6 +24,10 @@ class Plugin:
     def ggmlrpc_open_device(self, name, n_threads):
         return NullDevice(name=name) if name == "MINE0" else None
 
+    @hookspecs.hookimpl
+    def ggmlrpc_warm(self, name):
+        return iter([(1, 1, "all")]) if name == "MINE0" else None
+
 
 def manager():
     pm = pluggy.PluginManager("ggmlrpc")
@@ -43,6 +47,11 @@ def test_hook_ggmlrpc_open_device():
     assert isinstance(device, Device)
     assert device.name == "MINE0"
     assert manager().hook.ggmlrpc_open_device(name="OTHER", n_threads=None) is None
+
+
+def test_hook_ggmlrpc_warm():
+    assert list(manager().hook.ggmlrpc_warm(name="MINE0")) == [(1, 1, "all")]
+    assert manager().hook.ggmlrpc_warm(name="OTHER") is None
 
 
 def test_every_hook_has_a_test():

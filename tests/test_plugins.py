@@ -47,6 +47,14 @@ class Offers:
         return None
 
 
+class Warms:
+    @hookimpl
+    def ggmlrpc_warm(self, name):
+        if name == "GPU9":
+            raise RuntimeError("no compiler")
+        return iter([(1, 2, "a"), (2, 2, "b")]) if name == "GPU0" else None
+
+
 class Misspelled:
     @hookimpl
     def ggmlrpc_device(self):
@@ -172,6 +180,17 @@ def test_hook_ggmlrpc_open_device():
     with pytest.raises(PluginError) as info:
         plugins.open_device("GPU9")
     assert str(info.value) == "open_device: name is GPU9, expected a device that a plugin opens"
+
+
+def test_hook_ggmlrpc_warm():
+    plugins, _ = load(Entry("cpu", Offers(CPU)), Entry("gpu", Warms(), "0.9"))
+    assert list(plugins.warm("GPU0")) == [(1, 2, "a"), (2, 2, "b")]
+    assert list(plugins.warm("CPU")) == []
+    with pytest.raises(PluginError) as info:
+        list(plugins.warm("GPU9"))
+    assert str(info.value) == (
+        "plugin ggmlrpc-gpu 0.9: warm('GPU9') is RuntimeError: no compiler, expected everything made"
+    )
 
 
 def test_open_device_names_the_plugin_that_cannot():

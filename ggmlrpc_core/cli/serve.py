@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 
@@ -44,6 +45,11 @@ _STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK")  # the last on Windows only
 )
 @click.option("-t", "--threads", type=click.IntRange(min=1), help="Threads of the CPU device.")
 @click.option(
+    "--warm",
+    is_flag=True,
+    help="Compile every kernel before listening; else graphs wait for theirs the first time.",
+)
+@click.option(
     "-c",
     "--cache",
     is_flag=False,
@@ -83,6 +89,7 @@ def command(
     port: int,
     devices: str | None,
     threads: int | None,
+    warm: bool,
     cache: str | None,
     cache_size: int,
     cache_read_only: bool,
@@ -95,11 +102,16 @@ def command(
 ) -> None:
     """Start the server and wait for a signal."""
     from ggmlrpc_core.cli import logs
+    from ggmlrpc_core.cli.warm import warm as make_warm
+    from ggmlrpc_core.plugins import Plugins
     from ggmlrpc_core.server import Endpoint, ServerLimits, start_server
     from ggmlrpc_core.server.banner import advice, banner, warning
 
     logs.set_up()
     stop = _stop_on_signals()
+    plugins = Plugins(complain=logging.getLogger("ggmlrpc.server").warning)
+    if warm:
+        make_warm(plugins, split_names(devices))
     endpoint = Endpoint(host, 0 if host.startswith("unix:") else port)
     server = start_server(
         endpoint,
@@ -116,6 +128,7 @@ def command(
         cache_size=cache_size,
         cache_read_only=cache_read_only,
         cache_shared=cache_shared,
+        plugins=plugins,
     )
     try:
         shown = banner(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ggmlrpc_core.device import Device, DeviceInfo
 from ggmlrpc_core.hookspecs import hookimpl
 
@@ -22,3 +24,13 @@ def ggmlrpc_open_device(name: str, n_threads: int | None) -> Device | None:
     from ggmlrpc_cpu.device import CpuDevice
 
     return CpuDevice(n_threads)
+
+
+@hookimpl
+def ggmlrpc_warm(name: str) -> Iterator[tuple[int, int, str]] | None:
+    """Compile every kernel that is not on disk."""
+    if name != "CPU":
+        return None
+    from ggmlrpc_cpu.warm_all import warm_all
+
+    return warm_all()

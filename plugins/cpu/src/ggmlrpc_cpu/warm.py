@@ -1,7 +1,7 @@
 """`python -m ggmlrpc_cpu.warm NAME...`: compile kernels into the cache folder and end.
 
 Compiling holds the interpreter lock, so a server lets a process of its own do it. Without names: every kernel.
-Ends with status 1 when a kernel could not be compiled; the others are there.
+Prints the name of each when it is there. Ends with status 1 when a kernel could not be compiled; the others are there.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ def main(names: list[str]) -> int:
         except Exception:
             traceback.print_exc()
             failed += 1
+        else:
+            print(name, flush=True)
     return 1 if failed else 0
 
 
