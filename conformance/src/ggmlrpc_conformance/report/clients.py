@@ -1,0 +1,151 @@
+"""Which stock clients work with a server: what was replayed, and what follows from versions.
+
+A client stays when the announced major is its own and the minor is not above its own (HELLO-10); the length of HELLO
+divides versions before that. Recorded sessions say the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ggmlrpc_conformance.clauses.load import version_of
+from ggmlrpc_conformance.report.tally import worst
+from ggmlrpc_conformance.report.text import count
+from ggmlrpc_conformance.results import CaseResult, TargetInfo, Verdict
+from ggmlrpc_core.wire.dialects import dialect, wire_states
+from ggmlrpc_core.wire.version import ProtocolVersion, V
+
+FIRST_HELLO = V(1, 0)
+FIRST_CAPS = V(4, 0)
+
+
+class Outcome(StrEnum):
+    """What becomes of a client."""
+
+    WORKS = "works"  # every replayed session did
+    PARTLY = "partly"  # some sessions did
+    BREAKS = "breaks"  # none did
+    EXPECTED = "expected"  # it is accepted, and speaks the same; nothing was replayed
+    REJECTED = "rejected"  # it leaves, or is closed, at HELLO
+    UNKNOWN = "unknown"  # nothing says
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRow:
+    """One client version against one server.
+
+    Attributes:
+        label: dialect without date, "3.6.1".
+        dates: when llama.cpp had it, "2026-03-10 to 2026-04-15".
+        note: one sentence.
+        stages: stage to the worst verdict of all sessions that have it.
+        sessions: that were replayed.
+    """
+
+    label: str
+    dates: str
+    outcome: Outcome
+    note: str
+    stages: dict[str, Verdict] = field(default_factory=dict)
+    sessions: tuple[CaseResult, ...] = ()
+
+
+def client_rows(target: TargetInfo, results: Iterable[CaseResult]) -> list[ClientRow]:
+    """A row per wire state of upstream, newest first; the fork's only when it was replayed."""
+    replayed: dict[str, list[CaseResult]] = {}
+    for result in results:
+        if result.area == "session" and result.verdict is not Verdict.SKIP:
+            replayed.setdefault(result.dialect.partition("@")[0], []).append(result)
+    rows, seen = [], set()
+    for state in reversed(wire_states()):
+        label = state.label
+        seen.add(label)
+        sessions = replayed.get(label, [])
+        if sessions:
+            rows.append(_replayed(label, _dates(label), sessions))
+        elif not state.fork:
+            rows.append(_judged(label, state.version, target))
+    strange = sorted(set(replayed) - seen)
+    return rows + [_replayed(label, "", replayed[label]) for label in strange]
+
+
+def _dates(label: str) -> str:
+    """First and last day of a version, over its numberings."""
+    newest = dialect(label)
+    first = min(
+        (d.shipped for d in wire_states() if d.label == label and d.fork == newest.fork),
+        default=newest.shipped,
+    )
+    return f"{first} to {newest.last}" if newest.last else f"from {first}"
+
+
+def _replayed(label: str, dates: str, sessions: list[CaseResult]) -> ClientRow:
+    stages: dict[str, Verdict] = {}
+    for session in sessions:
+        for stage, verdict in session.steps.items():
+            known = stages.get(stage, Verdict.SKIP)
+            stages[stage] = max(known, verdict, key=lambda v: v.severity)
+    good = [s for s in sessions if s.verdict.good or s.verdict is Verdict.XFAIL]
+    unknown = [s for s in sessions if not s.verdict.judged]
+    if len(good) == len(sessions):
+        outcome, note = Outcome.WORKS, f"{count(len(sessions), 'recorded session')} replayed"
+    elif len(unknown) == len(sessions):
+        outcome, note = Outcome.UNKNOWN, "no session could be replayed"
+    else:
+        failed = [s for s in sessions if s.verdict.bad or s.verdict is Verdict.UNSUPPORTED]
+        outcome = Outcome.PARTLY if good else Outcome.BREAKS
+        note = f"{len(good)} of {len(sessions)} recorded sessions"
+        if failed:
+            first = next((s for s, v in failed[0].steps.items() if not v.good), "")
+            note += f"; {failed[0].case_id} fails" + (f" at {first}" if first else "")
+        if worst(sessions) is Verdict.FLAKY:
+            note += "; flaky"
+    return ClientRow(label, dates, outcome, note, stages, tuple(sessions))
+
+
+def _judged(label: str, client: ProtocolVersion, target: TargetInfo) -> ClientRow:
+    """What follows from the announced version alone."""
+    dates = _dates(label)
+    spoken = {name.partition("@")[0] for name in target.dialects}
+    server = _announced(target)
+    if server is None:
+        if label in spoken:
+            return ClientRow(label, dates, Outcome.EXPECTED, "its dialect is served; not replayed")
+        if client >= FIRST_HELLO and spoken:
+            return ClientRow(label, dates, Outcome.REJECTED, "HELLO is unknown to the server")
+        return ClientRow(label, dates, Outcome.UNKNOWN, "the server announced nothing")
+    if label in spoken or client[:2] == server[:2]:
+        if client[2] != server[2]:
+            note = "accepted, but numbers of ops may differ; not replayed"
+            return ClientRow(label, dates, Outcome.UNKNOWN, note)
+        return ClientRow(label, dates, Outcome.EXPECTED, "its dialect is served; not replayed")
+    if client < FIRST_HELLO:
+        note = "it does not send HELLO: closed at its first byte"
+    elif (client < FIRST_CAPS) != (server < FIRST_CAPS):
+        note = "its HELLO has another length: closed"
+    elif client.major != server.major:
+        note = f"it leaves: the server announces {server}"
+    elif client.minor < server.minor:
+        note = f"it leaves: the server announces {server}, whose minor is higher"
+    else:
+        note = f"it accepts {server}, which is older than it: see the table of HELLO"
+        return ClientRow(label, dates, Outcome.UNKNOWN, note)
+    return ClientRow(label, dates, Outcome.REJECTED, note)
+
+
+def _announced(target: TargetInfo) -> ProtocolVersion | None:
+    try:
+        return version_of(target.version)
+    except ValueError:
+        return None
+
+
+def stages_of(rows: Iterable[ClientRow]) -> list[str]:
+    """Columns: every stage of any row, in the order in which they come."""
+    found: dict[str, None] = {}
+    for row in rows:
+        for session in row.sessions:
+            found.update(dict.fromkeys(session.steps))
+    return list(found)
