@@ -2,7 +2,7 @@
 
     pytest tests/upstream --stock FOLDER        FOLDER from build_stock.py, or GGMLRPC_STOCK in the environment
 
-`--server stock` runs the same tests against the stock server, to check the tests themselves. `--device NAME` has our
+`--server stock` runs the same tests against the stock server, to check the tests themselves. `--serve-device NAME` has our
 server open another device than the one that it takes by itself.
 """
 
@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of this folder."""
     parser.addoption("--stock", help="folder made by tests/upstream/build_stock.py")
     parser.addoption("--server", choices=("ggmlrpc", "stock"), default="ggmlrpc")
-    parser.addoption("--device", default="", help="of our server, as for ggmlrpc serve -d")
+    parser.addoption("--serve-device", default="", help="of our server, as for ggmlrpc serve -d")
     parser.addoption("--figures", help="file for the measured accuracy, JSON")
 
 
@@ -63,7 +63,7 @@ def server_kind(pytestconfig: pytest.Config) -> str:
 @pytest.fixture(scope="session")
 def devices(pytestconfig: pytest.Config, server_kind: str) -> tuple[str, ...]:
     """What is given to the tested server's -d; empty for what it takes by itself."""
-    name = str(pytestconfig.getoption("--device", default=""))
+    name = str(pytestconfig.getoption("--serve-device", default=""))
     return (name,) if name and server_kind != "stock" else ()
 
 
