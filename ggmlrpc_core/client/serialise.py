@@ -50,7 +50,7 @@ def graph_message(graph: Graph, dialect: Dialect, place: Place) -> tuple[np.ndar
     """The node ids (uint64 [n]) and the tensor list (structured [m]) of GRAPH_COMPUTE.
 
     Raises:
-        UnsupportedOp: the dialect has no number for an op, function or type.
+        UnsupportedOp: the dialect has no number for an op, function or type, or its form of an op cannot say this.
         LocalProtocolError: an extent or stride needs more than 32 bits.
     """
     tensors = message_order(graph.nodes)
@@ -82,7 +82,7 @@ def graph_message(graph: Graph, dialect: Dialect, place: Place) -> tuple[np.ndar
         if t.src:
             array["src"][row, : len(t.src)] = [0 if s is None else ids[id(s)] for s in t.src]
     try:
-        translation(dialect).to_dialect(array)
+        translation(dialect).graph_to_dialect(array)
     except KeyError as exc:
         raise UnsupportedOp(
             "GRAPH_COMPUTE", "op, function or type", exc.args[0], f"one of protocol {dialect.name}"

@@ -8,7 +8,7 @@ What changed its meaning is in meanings.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -17,7 +17,8 @@ import numpy as np
 from ggmlrpc_core.ggml.numbering import NEWEST
 from ggmlrpc_core.wire.dialects import Dialect
 from ggmlrpc_core.wire.fork import FORK_MEANINGS
-from ggmlrpc_core.wire.meanings import MEANINGS, Rows
+from ggmlrpc_core.wire.forms import Change, Rows, keep
+from ggmlrpc_core.wire.meanings import MEANINGS, Meaning
 
 UNKNOWN = -1
 MAX_SRC = 10
@@ -65,11 +66,14 @@ class Translation:
             "UNARY": _lut(n.unary, NEWEST.unary),
             "GLU": _lut(n.glu, NEWEST.glu),
         }
+        self._dialect = dialect
         self.meanings = (
             FORK_MEANINGS
             if dialect.fork
-            else tuple(m for m in MEANINGS if dialect.shipped < m.until)
+            else tuple(m for m in MEANINGS if m.applies(dialect.shipped, dialect.last))
         )
+        self._reads = [(m, m.form.read) for m in self.meanings if m.form.read is not keep]
+        self._writes = [(m, self._writing(m)) for m in reversed(self.meanings)]
         self._names = n
         # The same as plain lists, for one tensor at a time: every SET and GET of a token has one.
         self._type_list, self._op_list = self.types.tolist(), self.ops.tolist()
@@ -111,14 +115,22 @@ class Translation:
             rows = np.flatnonzero(ops == number)
             if rows.size:
                 params[rows, 0] = _look(lut, params[rows, 0])
-        for meaning in self.meanings:
-            rows = np.flatnonzero(ops == NEWEST.ops[meaning.op])
-            if rows.size:
-                meaning.change(Rows(rows, params, src, tensors))
+        self._change(self._reads, ops, params, src=src, tensors=tensors)
         return Columns(_look(self.types, tensors["type"]), ops, params, src)
 
+    def graph_to_dialect(self, tensors: np.ndarray) -> None:
+        """Turn the canonical tensors of a graph into the dialect's, in place: forms and numbers.
+
+        Raises:
+            UnsupportedOp: a node cannot be said in the form that the dialect has.
+            KeyError: the dialect lacks an op, function or type that is used.
+        """
+        params, src = tensors["op_params"], tensors["src"]
+        self._change(self._writes, tensors["op"], params, src=src, tensors=tensors)
+        self.to_dialect(tensors)
+
     def to_dialect(self, tensors: np.ndarray) -> None:
-        """Turn canonical numbers in a structured array into the dialect's, in place.
+        """Turn canonical numbers in a structured array into the dialect's, in place; outside graphs no more is needed.
 
         Raises:
             KeyError: the dialect lacks an op, function or type that is used.
@@ -129,6 +141,28 @@ class Translation:
                 tensors["op_params"][rows, 0] = self._need(op, tensors["op_params"][rows, 0])
         tensors["op"] = self._need("op", tensors["op"])
         tensors["type"] = self._need("type", tensors["type"])
+
+    def _writing(self, meaning: Meaning) -> Change:
+        """What is done to nodes of a meaning before they are sent."""
+        form = meaning.form
+        sure = bool(self._dialect.fork) or meaning.certain(self._dialect.last)
+        return form.write if sure or form.unsure is None else form.unsure
+
+    def _change(
+        self,
+        changes: Sequence[tuple[Meaning, Change]],
+        ops: np.ndarray,
+        params: np.ndarray,
+        *,
+        src: np.ndarray,
+        tensors: np.ndarray,
+    ) -> None:
+        """Apply changes of meanings to the nodes of their ops, in place."""
+        for meaning, change in changes:
+            rows = np.flatnonzero(ops == NEWEST.ops[meaning.op])
+            if rows.size:
+                about = (meaning.op, meaning.until, meaning.what, self._dialect.name)
+                change(Rows(rows, params, src, tensors, *about))
 
     def _need(self, table: str, numbers: np.ndarray) -> np.ndarray:
         translated = _look(self._back[table], numbers)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ggmlrpc_core.errors import BadGraph, RemoteProtocolError
+from ggmlrpc_core.errors import BadGraph, RemoteProtocolError, UnsupportedOp
 from ggmlrpc_core.ggml.numbering import NEWEST
 from ggmlrpc_core.graph.bind import bind_tensor
 from ggmlrpc_core.graph.parse import graph_table
@@ -115,3 +115,61 @@ def test_shared_types_keep_their_numbers():
     types = translation(IK).types
     assert types[NEWEST.types["Q4_0"]] == NEWEST.types["Q4_0"]
     assert types[15] == types[34] == types[41] == UNKNOWN
+
+
+def written(d, *rows):
+    """Rows with today's numbers as they are sent to the fork."""
+    array = np.zeros(len(rows), tensor_dtype(d))
+    for at, (op, params, fields) in enumerate(rows):
+        array["id"][at], array["op"][at] = 9 - at, NEWEST.ops[op]
+        array["op_params"][at, : len(params)] = params
+        for name, value in ({"ne": 1, **fields}).items():
+            array[name][at] = value
+    translation(d).graph_to_dialect(array)
+    return array
+
+
+@pytest.mark.parametrize("name", ["ik-3.5.2/10src", "ik-3.5.2/16src"])
+@pytest.mark.parametrize(
+    ("op", "params"),
+    [
+        ("FLASH_ATTN_EXT", [5, 6, 7, 10]),
+        ("MUL_MAT", [10]),
+        ("SCALE", [3, 4]),
+        ("ROPE", [*range(15)]),
+        ("UNARY", [2]),
+        ("TIMESTEP_EMBEDDING", [8, 100]),
+        ("PERMUTE", [1, 0, 2, 3]),
+        ("ADD", []),
+    ],
+)
+def test_what_was_compared_comes_back_as_it_was(name, op, params):
+    d = dialect(name)
+    assert read(written(d, (op, params, {})), d) == (
+        NEWEST.ops[op],
+        [*params, *[0] * (16 - len(params))],
+    )
+
+
+@pytest.mark.parametrize(
+    ("op", "params", "sentence"),
+    [
+        ("ROPE", [*[0] * 15, 3], "op_params[15] of ROPE is 3, expected 0"),
+        ("MUL_MAT", [0, 1], "op_params[1] of MUL_MAT is 1, expected 0"),
+        ("MUL_MAT", [20], "op_params[0] of MUL_MAT is 20, expected 0 or 10"),
+        ("FLASH_ATTN_EXT", [0, 0, 0, 20], "op_params[3] of FLASH_ATTN_EXT is 20"),
+        ("PAD", [0] * 8 + [1], "op_params[8] of PAD is 1, expected 0"),
+        ("TIMESTEP_EMBEDDING", [7, 100], "op_params[0] of TIMESTEP_EMBEDDING is 7, expected even"),
+        ("SSM_SCAN", [1], "form of SSM_SCAN is unknown, expected one whose form was compared"),
+        ("NORM", [5], "form of NORM is unknown, expected one whose form was compared"),
+    ],
+)
+def test_what_was_not_compared_is_not_sent(op, params, sentence):
+    with pytest.raises(UnsupportedOp) as caught:
+        written(IK, (op, params, {}))
+    assert str(caught.value).startswith(f"GRAPH_COMPUTE: {sentence}")
+    assert "ik_llama.cpp" in str(caught.value)
+
+
+def test_the_bound_of_attention_is_a_hint_and_left_out():
+    assert written(IK, ("FLASH_ATTN_EXT", [5, 6, 7, 0, 64], {}))["op_params"][0, 4] == 0
