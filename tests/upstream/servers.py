@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import psutil
 from upstream.build_stock import Stock
@@ -46,43 +47,24 @@ def own_program() -> list[str]:
     return [program, "serve"]
 
 
-class Server:
-    """One running server; a context manager.
+class Running:
+    """One server program on a free port; a context manager.
 
     Args:
-        kind: "stock" or "ggmlrpc".
-        stock: where the stock server is.
-        threads: of its CPU device.
-        devices: names for -d; empty: what the server takes by itself.
-        wait_policy: of idle OpenMP threads; None leaves it to the system, as in daily use.
+        kind: for messages.
+        command: the program and its options, without host and port.
+        environment: of the process.
     """
 
-    def __init__(
-        self,
-        kind: str,
-        *,
-        stock: Stock,
-        threads: int = 2,
-        devices: Sequence[str] = (),
-        wait_policy: str | None = "passive",
-    ) -> None:
+    def __init__(self, kind: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self.kind = kind
         self.port = free_port()
         self.endpoint = f"127.0.0.1:{self.port}"
-        command = [stock.program("ggml-rpc-server")] if kind == "stock" else own_program()
-        command += ["-H", "127.0.0.1", "-p", str(self.port), "-t", str(threads)]
-        if devices:
-            command += ["-d", ",".join(devices)]
-        environment = stock.environment() if kind == "stock" else dict(os.environ)
-        if wait_policy is not None:
-            environment["OMP_WAIT_POLICY"] = wait_policy
-        # What is tested and measured is compiled code, not what stands in for it until it is ready.
-        environment.setdefault("GGMLRPC_CPU_COMPILE", "now")
         self._folder = tempfile.TemporaryDirectory(prefix="server-")
         self._log = Path(self._folder.name, "log").open("w+")  # noqa: SIM115
         start = time.monotonic()
         self.process = subprocess.Popen(
-            command,
+            [*command, "-H", "127.0.0.1", "-p", str(self.port)],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
@@ -95,7 +77,7 @@ class Server:
             raise
         self.start_seconds = time.monotonic() - start
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -163,3 +145,35 @@ class Server:
             self._log.close()
             self._folder.cleanup()
         return self.process.returncode
+
+
+class Server(Running):
+    """The stock server, or ours.
+
+    Args:
+        kind: "stock" or "ggmlrpc".
+        stock: where the stock server is.
+        threads: of its CPU device.
+        devices: names for -d; empty: what the server takes by itself.
+        wait_policy: of idle OpenMP threads; None leaves it to the system, as in daily use.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        stock: Stock,
+        threads: int = 2,
+        devices: Sequence[str] = (),
+        wait_policy: str | None = "passive",
+    ) -> None:
+        command = [stock.program("ggml-rpc-server")] if kind == "stock" else own_program()
+        command += ["-t", str(threads)]
+        if devices:
+            command += ["-d", ",".join(devices)]
+        environment = stock.environment() if kind == "stock" else dict(os.environ)
+        if wait_policy is not None:
+            environment["OMP_WAIT_POLICY"] = wait_policy
+        # What is tested and measured is compiled code, not what stands in for it until it is ready.
+        environment.setdefault("GGMLRPC_CPU_COMPILE", "now")
+        super().__init__(kind, command, environment)
