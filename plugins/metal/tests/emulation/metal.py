@@ -1,8 +1,8 @@
 """Metal kernels on a machine without Metal: the source that MLX generates is compiled by clang and run on fibers.
 
 `EmulatedMetal.metal_kernel` stands in for `mx.fast.metal_kernel`: same arguments, same results, so that code that
-calls kernels runs unchanged. Every source is compiled twice: once with real address spaces, to find pointers into the wrong
-one, and once to be run.
+calls kernels runs unchanged. Every source is compiled twice: once with real address spaces, to find pointers into the
+wrong one, and once to be run.
 """
 
 from __future__ import annotations

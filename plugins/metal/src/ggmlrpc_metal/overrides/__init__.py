@@ -1,10 +1,34 @@
-"""Faster forms of ops than the shared table's; see override.py for what one is."""
+"""Faster forms of ops than the shared table's; see override.py for what one is.
+
+What is not here is computed by the op table on MLX arrays.
+"""
 
 from __future__ import annotations
 
 from ggmlrpc_metal.override import Override
+from ggmlrpc_metal.overrides import (
+    attention,
+    mul_mat,
+    mul_mat_id,
+    norm,
+    packed,
+    rope,
+    rows,
+    softmax,
+)
 
-ALL: tuple[Override, ...] = ()
+ALL: tuple[Override, ...] = (
+    mul_mat.IN_PLACE,
+    packed.PACKED,
+    *mul_mat.DECODED,
+    mul_mat_id.IN_PLACE,
+    *mul_mat_id.DECODED,
+    *attention.ATTENTION,
+    *norm.NORMS,
+    rope.ROPE,
+    softmax.SOFT_MAX,
+    rows.GET_ROWS,
+)
 """Every override; of several that accept a node the first is taken."""
 
 __all__ = ["ALL"]
