@@ -13,6 +13,9 @@ TESTED_ELSEWHERE = {
     "testing/cases_rare": "a table; held by testing/test_cases.py",
     "wire/schema": "a table; held by wire/test_commands.py and wire/test_layout.py",
 }
+OTHER_TREES = ("conformance", "interop", "upstream")
+"""Tests of other distributions and of other programs."""
+
 OF_SEVERAL_FILES = {
     "client/example": "the example of the package's docstring",
     "mirror": "this file",
@@ -35,7 +38,7 @@ def files_tested():
     return {
         (p.parent / p.stem.removeprefix("test_")).as_posix()
         for p in found
-        if p.parts[0] != "upstream"
+        if p.parts[0] not in OTHER_TREES
     }
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 
 import pytest
-
 from ggmlrpc_conformance.results import (
     Accuracy,
     CaseResult,
@@ -55,7 +54,9 @@ def make_op(op="MUL_MAT", types="Q4_0 F32", share=0.01, **changes):
 
 def make_info(**changes):
     """A whole run of stock 7.0.0 alone."""
-    target = TargetInfo(TARGET, version="7.0.0", dialects=("7.0.0",), devices=1, alignment=32, free=1 << 30, total=1 << 31)  # fmt: skip
+    target = TargetInfo(
+        TARGET, version="7.0.0", dialects=("7.0.0",), alignment=32, free=1 << 30, total=1 << 31
+    )
     fields = {
         "suite": "0.1.0",
         "started": "2026-11-21T06:00:00Z",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -100,17 +101,18 @@ def heat_map(results: Iterable[CaseResult]) -> HeatMap:
         if result.op and result.verdict is not Verdict.SKIP:
             found.setdefault((result.op, result.types), []).append(result)
     cells = [_cell(op, types, inside) for (op, types), inside in found.items()]
-    columns = sorted({_first(c.types) for c in cells}, key=_type_order)
-    ops = sorted({c.op for c in cells})
-    groups = []
-    for name in [*(name for name, _ in GROUPS), "other"]:
-        rows = [
-            (op, {t: [c for c in cells if c.op == op and _first(c.types) == t] for t in columns})
-            for op in ops
-            if group_of(op) == name
-        ]
-        if rows:
-            groups.append((name, rows))
+    fields: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        fields.setdefault((cell.op, _first(cell.types)), []).append(cell)
+    columns = sorted({column for _, column in fields}, key=_type_order)
+    by_group: dict[str, list[str]] = {}
+    for op in sorted({op for op, _ in fields}):
+        by_group.setdefault(group_of(op), []).append(op)
+    groups = [
+        (name, [(op, {c: fields.get((op, c), []) for c in columns}) for op in by_group[name]])
+        for name in [*(name for name, _ in GROUPS), "other"]
+        if name in by_group
+    ]
     return HeatMap(columns, groups, cells)
 
 
@@ -142,10 +144,17 @@ def _cell(op: str, types: str, results: list[CaseResult]) -> Cell:
     )
 
 
+_PLACE = {name: place for place, name in enumerate(TYPES)}
+
+
 def _first(types: str) -> str:
     return (types.split() or ["F32"])[0]
 
 
-def _type_order(name: str) -> tuple[int, str]:
+def _type_order(name: str) -> tuple[int, int, str]:
+    """Floats, integers, then quantized types, each in ggml's order."""
     known = TYPES.get(name)
-    return (10_000 if known is None else list(TYPES).index(name), name)
+    if known is None:
+        return 3, 0, name
+    kind = 2 if known.quantized else 1 if re.fullmatch(r"I\d+", name) else 0
+    return kind, _PLACE[name], name

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 
 from ggmlrpc_conformance.clauses.load import version_of
 from ggmlrpc_conformance.report.tally import worst
 from ggmlrpc_conformance.report.text import count
 from ggmlrpc_conformance.results import CaseResult, TargetInfo, Verdict
-from ggmlrpc_core.wire.dialects import dialect, wire_states
+from ggmlrpc_core.wire.dialects import wire_states
+from ggmlrpc_core.wire.spans import spans
 from ggmlrpc_core.wire.version import ProtocolVersion, V
 
 FIRST_HELLO = V(1, 0)
@@ -71,14 +73,14 @@ def client_rows(target: TargetInfo, results: Iterable[CaseResult]) -> list[Clien
     return rows + [_replayed(label, "", replayed[label]) for label in strange]
 
 
+@cache
 def _dates(label: str) -> str:
     """First and last day of a version, over its numberings."""
-    newest = dialect(label)
-    first = min(
-        (d.shipped for d in wire_states() if d.label == label and d.fork == newest.fork),
-        default=newest.shipped,
-    )
-    return f"{first} to {newest.last}" if newest.last else f"from {first}"
+    inside = [s for s in spans() if s.label == label]
+    if not inside:
+        return ""
+    last = inside[-1].end
+    return f"{inside[0].first} to {last}" if last else f"from {inside[0].first}"
 
 
 def _replayed(label: str, dates: str, sessions: list[CaseResult]) -> ClientRow:

@@ -31,13 +31,6 @@ class Cluster:
     what: str
     results: tuple[CaseResult, ...]
 
-    @property
-    def anchor(self) -> str:
-        """Id in a page."""
-        return re.sub(r"[^a-z0-9]+", "-", f"{self.clause_id}-{self.verdict}-{self.what}".lower())[
-            :80
-        ]
-
 
 def clusters(results: Iterable[CaseResult], verdicts: frozenset[Verdict]) -> list[Cluster]:
     """Group the results of some verdicts: MUST first, then the largest group."""

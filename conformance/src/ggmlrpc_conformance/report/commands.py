@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -48,7 +49,11 @@ def report(results: Path, output: Path) -> None:
     for target in all_targets(run):
         for line in terminal_lines(run, target):
             click.echo(line)
-    click.echo("\n".join(str(path) for path in write_reports(run, output)))
+    written = write_reports(run, output)
+    kept = output / "results.jsonl"
+    if not (kept.exists() and kept.samefile(results)):
+        shutil.copyfile(results, kept)
+    click.echo("\n".join(str(path) for path in [*written, kept]))
 
 
 @click.command()

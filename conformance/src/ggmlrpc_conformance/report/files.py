@@ -1,8 +1,7 @@
-"""All reports of one run, as files in a folder."""
+"""All reports of one run, as files in a folder. The results themselves are written as they come, by the run."""
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from ggmlrpc_conformance.report.ops_csv import ops_csv
 from ggmlrpc_conformance.report.page import page
 from ggmlrpc_conformance.report.summary import summary
 from ggmlrpc_conformance.report.tally import all_targets, of_level, of_target, tally
-from ggmlrpc_conformance.results import Level, Run, write_end, write_result, write_run
+from ggmlrpc_conformance.results import Level, Run
 
 
 def write_reports(run: Run, folder: Path) -> list[Path]:
@@ -35,7 +34,6 @@ def write_reports(run: Run, folder: Path) -> list[Path]:
         "ops.csv": ops_csv(run),
         "badge.svg": badge(run),
         "summary.json": json.dumps(numbers(run), indent=1, allow_nan=False) + "\n",
-        "results.jsonl": json_lines(run),
     }
     written = []
     for name, text in texts.items():
@@ -46,17 +44,6 @@ def write_reports(run: Run, folder: Path) -> list[Path]:
         part.replace(path)
         written.append(path)
     return written
-
-
-def json_lines(run: Run) -> str:
-    """The results again, whole lines only."""
-    file = io.StringIO()
-    write_run(file, run.info)
-    for result in run.results:
-        write_result(file, result)
-    if run.info.complete:
-        write_end(file, run.info)
-    return file.getvalue()
 
 
 def numbers(run: Run) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from ggmlrpc_conformance.report.cells import HeatMap, heat_map
 from ggmlrpc_conformance.report.clients import ClientRow, Outcome, client_rows
 from ggmlrpc_conformance.report.clusters import clusters
 from ggmlrpc_conformance.report.tally import Tally, of_level, of_target, tally
-from ggmlrpc_conformance.report.text import count, listed, plain
+from ggmlrpc_conformance.report.text import count, joined, listed, plain
 from ggmlrpc_conformance.results import CaseResult, Level, Run, TargetInfo, Verdict
 
 BAD = frozenset({Verdict.FAIL, Verdict.HANG, Verdict.CRASH})
@@ -87,23 +87,24 @@ def _answer(
     works = [r.label for r in replayed if r.outcome is Outcome.WORKS]
     broken = [r for r in replayed if r.outcome in (Outcome.PARTLY, Outcome.BREAKS)]
     sessions = sum(len(r.sessions) for r in replayed)
-    broken_clauses = sorted({r.clauses[0] for r in results if _breaks_must(r) and r.clauses})
+    faults = [r for r in results if r.level is Level.MUST and r.verdict in BAD]
+    clause_ids = listed(sorted({r.clauses[0] for r in faults if r.clauses}))
     if broken:
-        first = broken[0]
+        first, labels = broken[0], [r.label for r in broken]
+        note = f"{first.label}: {first.note}"
         if works:
-            return (
-                Answer.PARTLY,
-                f"{listed(works)} yes, {listed([r.label for r in broken])} not: {first.note}",
-            )
-        some = first.outcome is Outcome.PARTLY
-        return Answer.PARTLY if some else Answer.NO, f"clients of {first.label}: {first.note}"
-    if broken_clauses:
-        return Answer.NO, f"broken, and clients depend on it: {listed(broken_clauses)}"
+            why = f"clients of {joined(works)} work; those of {joined(labels)} do not ({note})"
+        else:
+            why = f"clients of {joined(labels)} do not ({note})"
+        any_good = works or any(r.outcome is Outcome.PARTLY for r in broken)
+        return Answer.PARTLY if any_good else Answer.NO, why
     if works:
-        return (
-            Answer.YES,
-            f"clients of {listed(works)}; {count(sessions, 'recorded session')} replayed",
-        )
+        why = f"clients of {joined(works)}; {count(sessions, 'recorded session')} replayed"
+        if not faults:
+            return Answer.YES, why
+        return Answer.PARTLY, f"{why}, but {count(len(faults), 'MUST case')} failed: {clause_ids}"
+    if faults:
+        return Answer.NO, f"broken, and clients depend on it: {clause_ids}"
     if musts.good:
         spoken = f" of {target.version}" if target.version else ""
         return (
@@ -112,10 +113,6 @@ def _answer(
             f"so a client{spoken} should",
         )
     return Answer.UNKNOWN, "no recorded client was replayed, and no MUST case was judged"
-
-
-def _breaks_must(result: CaseResult) -> bool:
-    return result.level is Level.MUST and result.verdict in BAD
 
 
 def _warning(run: Run, results: tuple[CaseResult, ...]) -> str:

@@ -11,9 +11,10 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from ggmlrpc_conformance.clauses import clauses
@@ -32,7 +33,8 @@ SHOWN_CASES = 3
 """Cases of a group of failures that are shown with their messages; the others by id."""
 LISTED_CASES = 60
 
-OTHER = frozenset({Verdict.UNSUPPORTED, Verdict.FLAKY, Verdict.HARNESS_ERROR, Verdict.XPASS})
+OTHER = frozenset({Verdict.FLAKY, Verdict.HARNESS_ERROR, Verdict.XPASS})
+REFUSED = frozenset({Verdict.UNSUPPORTED})
 WITHIN = frozenset({Verdict.QUALITY, Verdict.NONSTRICT})
 
 
@@ -43,8 +45,9 @@ class TargetView:
     Attributes:
         number: 1 for the first, for anchors.
         areas: area, tally by level, and the others of its verdicts as text.
-        groups: of failures; others: of refused ops, flaky cases and the suite's own errors; within: of cases that
-            passed outside the stricter limit.
+        groups: of failures.
+        others: of flaky cases, stale lists and the suite's own errors.
+        folded: what is shown in one fold each: refused ops, and cases that passed outside the stricter limit.
         known: cases that failed as a reviewed list says.
         not_judged: reason to number of cases.
     """
@@ -58,7 +61,7 @@ class TargetView:
     heat: HeatMap
     groups: list[Cluster]
     others: list[Cluster]
-    within: list[Cluster]
+    folded: list[tuple[str, list[Cluster]]]
     known: list[CaseResult]
     malformed: list[MalformedRow]
     stock: list[str]
@@ -72,11 +75,22 @@ def page(run: Run, known: Mapping[str, Known]) -> str:
         run: results.
         known: what stock servers did, by id with dialect and device.
     """
-    folder = resources.files(__package__) / "templates"
-    texts = {
-        name: (folder / name).read_text(encoding="utf-8")
-        for name in ("page.html.j2", "page.css", "page.js")
-    }
+    script = _text("page.js")
+    return _template().render(
+        run=run,
+        views=[
+            _view(number, run, target, known)
+            for number, target in enumerate(counts.all_targets(run), 1)
+        ],
+        badge=Markup(badge(run)),
+        style=Markup(_text("page.css")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+@cache
+def _template() -> Template:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -86,18 +100,12 @@ def page(run: Run, known: Mapping[str, Known]) -> str:
         shown_cases=SHOWN_CASES, listed_cases=LISTED_CASES, levels=tuple(Level), steps=STEPS,
         ops_line=ops_line, step_mark=step_mark,
     )  # fmt: skip
-    script = texts["page.js"]
-    return environment.from_string(texts["page.html.j2"]).render(
-        run=run,
-        views=[
-            _view(number, run, target, known)
-            for number, target in enumerate(counts.all_targets(run), 1)
-        ],
-        badge=Markup(badge(run)),
-        style=Markup(texts["page.css"]),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-    )
+    return environment.from_string(_text("page.html.j2"))
+
+
+def _text(name: str) -> str:
+    folder = resources.files(__package__) / "templates"
+    return (folder / name).read_text(encoding="utf-8")
 
 
 def _view(number: int, run: Run, target: TargetInfo, known: Mapping[str, Known]) -> TargetView:
@@ -116,12 +124,23 @@ def _view(number: int, run: Run, target: TargetInfo, known: Mapping[str, Known])
         heat=heat_map(results),
         groups=clusters(results, BAD),
         others=clusters(results, OTHER),
-        within=clusters(results, WITHIN),
+        folded=_folded(results),
         known=[r for r in results if r.verdict is Verdict.XFAIL],
         malformed=malformed_rows(results, known),
         stock=stock_names(results, known),
         not_judged=_not_judged(run, results),
     )
+
+
+def _folded(results: tuple[CaseResult, ...]) -> list[tuple[str, list[Cluster]]]:
+    folds = []
+    for verdicts, one, several in (
+        (REFUSED, "case was refused, the server living on", "cases were refused, the server living on"),
+        (WITHIN, "case passed, but not inside the stricter limit", "cases passed, but not inside the stricter limit"),
+    ):  # fmt: skip
+        if inside := clusters(results, verdicts):
+            folds.append((count(sum(len(c.results) for c in inside), one, several), inside))
+    return folds
 
 
 def _rest(results: Iterable[CaseResult]) -> str:
@@ -147,7 +166,7 @@ def _not_judged(run: Run, results: tuple[CaseResult, ...]) -> list[tuple[str, in
 
 _ICONS = {
     Verdict.PASS: "✓", Verdict.QUALITY: "≈", Verdict.NONSTRICT: "≈", Verdict.UNSUPPORTED: "∅", Verdict.FLAKY: "~",
-    Verdict.XPASS: "!", Verdict.FAIL: "✗", Verdict.HANG: "⧖", Verdict.CRASH: "✱", Verdict.HARNESS_ERROR: "!",
+    Verdict.XPASS: "!", Verdict.FAIL: "✗", Verdict.HANG: "…", Verdict.CRASH: "✱", Verdict.HARNESS_ERROR: "!",
     Verdict.INFO: "i", Verdict.XFAIL: "⊘", Verdict.SKIP: "–", Verdict.NOTRUN: "–",
 }  # fmt: skip
 

@@ -9,9 +9,11 @@ _MARKUP = {ord(ch): f"&#{ord(ch)};" for ch in "&<>\\`*_[]|#!~@"}
 
 def plain(text: object, most: int = MAX_TEXT) -> str:
     """One line without control characters, cut to `most` characters."""
-    shown = "".join(
-        ch if ch.isprintable() else ch.encode("unicode_escape").decode() for ch in str(text)
-    )
+    shown = str(text)
+    if not shown.isprintable():
+        shown = "".join(
+            ch if ch.isprintable() else ch.encode("unicode_escape").decode() for ch in shown
+        )
     return shown if len(shown) <= most else shown[: most - 3] + "..."
 
 
@@ -41,3 +43,8 @@ def listed(words: list[str], most: int = 6) -> str:
     if len(words) <= most:
         return ", ".join(words)
     return ", ".join(words[: most - 1]) + f" and {len(words) - most + 1} more"
+
+
+def joined(words: list[str]) -> str:
+    """'a, b and c'."""
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
