@@ -86,7 +86,7 @@ def cases_of(data: Mapping[str, Any]) -> Iterator[Case]:
             filled = _filled({**common, **{k: v for k, v in entry.items() if k != "each"}}, values)
             filled.update({k: v for k, v in values.items() if k in ("since", "before", "tier")})
             yield Case(
-                id=filled["id"],
+                id=filled["id"].lower(),
                 title=filled["title"],
                 clauses=tuple(filled["clauses"]),
                 body=partial(_body, steps=tuple(filled["steps"])),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ggmlrpc_conformance.case import SECONDS
-from ggmlrpc_conformance.faults import CaseFault, NoServer
+from ggmlrpc_conformance.faults import CaseFault, NoAnswer, NoServer
 from ggmlrpc_conformance.link import Link
 from ggmlrpc_conformance.results import TargetInfo
 from ggmlrpc_conformance.target import Target
@@ -12,6 +12,9 @@ from ggmlrpc_core.wire.version import ProtocolVersion
 
 BEFORE_HELLO = "none-E"
 """What is taken for the dialect of a server that knows no HELLO; nothing on the wire tells the eras apart."""
+
+SECOND_CLIENT_SECONDS = 0.5
+"""How long a second client waits for its answer before it is said that clients take turns."""
 
 
 def forms() -> list[Dialect]:
@@ -82,9 +85,14 @@ def describe(
         alignment = link.call("GET_ALIGNMENT", device=0)["alignment"]
         max_size = link.call("GET_MAX_SIZE", device=0)["max_size"]
         memory = link.call("GET_DEVICE_MEMORY", device=0)
-        several = _second_client(target, spoken, factor)
+        second = _link(target, spoken, factor, timeout=SECOND_CLIENT_SECONDS)
+        several = _answers(second, spoken)
     finally:
         link.close()
+    if not several:  # it is its turn now; to leave before the answer comes ends some servers
+        second.sock.timeout = SECONDS["op"] * factor
+        second.answer("HELLO" if "HELLO" in spoken.by_name else "GET_DEVICE_MEMORY")
+    second.close()
     return TargetInfo(
         label=target.label,
         command=target.command,
@@ -99,19 +107,14 @@ def describe(
     )
 
 
-def _second_client(target: Target, spoken: Dialect, factor: float) -> bool:
-    try:
-        link = _link(target, spoken, factor, timeout=0.5)
-    except CaseFault:
-        return False
+def _answers(link: Link, spoken: Dialect) -> bool:
     try:
         if "HELLO" in spoken.by_name:
             link.call("HELLO")
-        link.barrier()
-    except CaseFault:
+        else:
+            link.barrier()
+    except NoAnswer:
         return False
-    finally:
-        link.close()
     return True
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ggmlrpc_conformance.report.files import write_reports
 from ggmlrpc_conformance.report.headline import terminal_lines
 from ggmlrpc_conformance.results import CaseResult, Run, RunInfo
 
@@ -16,5 +17,5 @@ def publish(info: RunInfo, results: Sequence[CaseResult], *, folder: str | None)
     for target in info.targets:
         lines += terminal_lines(run, target)
     if folder:
-        lines.append(f"results in {Path(folder)}")
+        lines.append(f"report: {write_reports(run, Path(folder))[0]}")
     return lines

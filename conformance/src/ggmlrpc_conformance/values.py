@@ -70,11 +70,16 @@ def _term(ctx: Context, term: str) -> int:
 
 
 def data_of(spec: Any) -> bytes:
-    """Bytes by description: {hex}, {fill, size}, {ramp = n}, {f32 = [...]}, {i32 = [...]}, {i64 = [...]}."""
+    """Bytes by description: {hex}, {fill, size}, {ramp = n}, {header = [command,
+    length]}, {text}, {f32 = [...]}, {i32 = [...]}, {i64 = [...]}."""
     if isinstance(spec, str):
         return bytes.fromhex(spec)
     if "hex" in spec:
         return bytes.fromhex(spec["hex"])
+    if "header" in spec:
+        command, size = spec["header"]
+        size = (1 << int(size[2:])) if isinstance(size, str) and size.startswith("2^") else size
+        return struct.pack("<BQ", command, int(size) & MASK)
     if "text" in spec:
         return str(spec["text"]).encode()
     if "fill" in spec:
@@ -146,6 +151,8 @@ def tensor(
 def _wire_value(ctx: Context, value: Any) -> Any:
     if isinstance(value, list):
         return tuple(number(ctx, v) for v in value)
+    if isinstance(value, str) and value.endswith(" x"):  # "64 x" fills a field of bytes
+        return b"x" * int(value[:-2])
     return number(ctx, value)
 
 
