@@ -38,6 +38,7 @@ from ggmlrpc_core.errors import (
     RemoteProtocolError,
     TruncatedFrame,
     UnknownCommand,
+    VersionMismatch,
 )
 from ggmlrpc_core.wire import codec
 from ggmlrpc_core.wire.commands import HELLO
@@ -254,9 +255,8 @@ class Connection:
         if have < _HEADER.size + held:
             return self._wait(_HEADER.size + held - have)
         start = self._at + _HEADER.size
-        with memoryview(self._buffer)[start : start + held] as payload:
-            found = readings(options, size, payload)
-        found = list(self._choose(found))
+        payload = bytes(memoryview(self._buffer)[start : start + held])
+        found = list(self._choose(readings(options, size, payload)))
         self.candidates = narrowed(self.candidates, found)
         self.dialect = self.candidates[0]
         if self.state is State.GREETING and HELLO not in self.dialect.by_name:
@@ -278,9 +278,8 @@ class Connection:
         if self.state is State.GREETING:
             if wire is None or wire.name != HELLO:
                 shown = f"{wire.name} ({number})" if wire else str(number)
-                raise RemoteProtocolError(
-                    HELLO, "first command", shown, f"HELLO ({self._command(HELLO).number})"
-                )
+                error = VersionMismatch if wire else RemoteProtocolError  # older ones know no HELLO
+                raise error(HELLO, "first command", shown, f"HELLO ({self._command(HELLO).number})")
         elif wire is None:
             raise UnknownCommand(
                 "request",

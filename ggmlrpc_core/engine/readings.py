@@ -68,7 +68,7 @@ def head_size(wire: WireCommand, size: int) -> int:
 
 
 def readings(
-    options: Sequence[tuple[Dialect, WireCommand]], size: int, payload: memoryview
+    options: Sequence[tuple[Dialect, WireCommand]], size: int, payload: bytes
 ) -> list[Reading]:
     """Read a payload under each option, once for those that read it alike.
 
@@ -90,13 +90,13 @@ def readings(
     return found
 
 
-def _read(group: Sequence[tuple[Dialect, WireCommand]], size: int, payload: memoryview) -> Reading:
+def _read(group: Sequence[tuple[Dialect, WireCommand]], size: int, payload: bytes) -> Reading:
     one, wire = group[0]
     dialects = tuple(d for d, _ in group)
-    held = payload[: head_size(wire, size)]
+    held = memoryview(payload)[: head_size(wire, size)]
     if not wire.counted:
         return Reading(dialects, wire, codec.decode_head(one, wire, held), size - len(held))
-    fields = codec.decode_graph(one, wire, bytes(held))
+    fields = codec.decode_graph(one, wire, payload)
     used = wire.request.size + 4 + fields["nodes"].nbytes + fields["tensors"].nbytes
     return Reading(dialects, wire, fields, trailing=size - used)
 

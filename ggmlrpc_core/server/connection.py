@@ -10,17 +10,16 @@ import logging
 import socket
 import threading
 
-from ggmlrpc_core.engine.connection import Connection
 from ggmlrpc_core.engine.events import PEER_CLOSED, Request
 from ggmlrpc_core.engine.limits import Limits
-from ggmlrpc_core.engine.state import Role
 from ggmlrpc_core.errors import DeviceError, GgmlRpcError, GraphStopped
 from ggmlrpc_core.server import trace
+from ggmlrpc_core.server.dialogue import Dialogue
 from ggmlrpc_core.server.link import SocketLink
+from ggmlrpc_core.server.offer import Offer
 from ggmlrpc_core.server.services import Services
 from ggmlrpc_core.server.session import Session
 from ggmlrpc_core.server.worker import LaneEnded
-from ggmlrpc_core.wire.dialects import Dialect
 
 log = logging.getLogger("ggmlrpc.server")
 
@@ -31,13 +30,13 @@ class ServedClient:
     Args:
         sock: connected; closed at the end of `serve`.
         services: of the server.
-        dialect: what the listener announces.
+        offer: what the listener announces.
         label: short id and address, for the log.
         peer: address without port, for the cache.
     """
 
     def __init__(
-        self, sock: socket.socket, services: Services, *, dialect: Dialect, label: str, peer: str
+        self, sock: socket.socket, services: Services, *, offer: Offer, label: str, peer: str
     ) -> None:
         self._sock = sock
         self._label = label
@@ -46,10 +45,17 @@ class ServedClient:
         self._told = False
         limits = services.limits
         engine_limits = Limits(max_message=limits.max_message)
-        self._conn = Connection(Role.SERVER, dialect, limits=engine_limits)
+        self._dialogue = Dialogue(
+            offer,
+            peer=peer,
+            owns=self._owns,
+            report=lambda sentence: log.info("[%s] %s", label, sentence),
+            limits=engine_limits,
+        )
+        self._conn = self._dialogue.conn
         self._link = SocketLink(sock, self._conn, limits=limits)
         self._session = Session(
-            services, self._link, dialect=dialect, peer=peer, on_fault=self._fail
+            services, self._link, dialogue=self._dialogue, peer=peer, on_fault=self._fail
         )
         # Looked up once: a level that changes later does not cost every message a call.
         self._trace = log.isEnabledFor(logging.DEBUG)
@@ -88,8 +94,10 @@ class ServedClient:
         while True:
             event = link.next_event()
             if event is PEER_CLOSED:
+                self._dialogue.left()
                 return
             assert isinstance(event, Request)
+            self._dialogue.heard(event.command)
             if self._trace:
                 log.debug("[%s] %s", self._label, trace.request_line(event))
             answer = session.handle(event)
@@ -105,8 +113,12 @@ class ServedClient:
             ):
                 log.debug("[%s] %s", self._label, trace.reply_line(event.command, size))
 
+    def _owns(self, handle: int) -> bool:
+        return self._session.owns(handle)
+
     def _fail(self, exc: BaseException) -> None:
         """Close because of a fault; the first one is told. From any thread."""
+        exc = self._dialogue.explained(exc)
         with self._lock:
             # Once the end has begun, a cut message or a stopped graph is no news; a real fault is.
             expected = isinstance(exc, GraphStopped) or not isinstance(exc, DeviceError)

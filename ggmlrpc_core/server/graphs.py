@@ -35,6 +35,10 @@ TENSORS_KEPT = 262_144
 tensor of a prepared plan costs a few kilobytes, and real graphs have under 20,000."""
 
 
+DialectOf = Callable[[Any, Any], Dialect]
+"""From the node ids and the tensors of a message to the dialect that gives them a meaning; raises BadGraph."""
+
+
 class Plan:
     """A checked graph of one device, prepared when it first runs.
 
@@ -84,7 +88,7 @@ class GraphStore:
     Args:
         devices: of the server.
         buffers: of the session.
-        dialect: of the connection.
+        dialect_of: the dialect in which a message is to be read.
         most_work: operations of one graph, by the estimate of ops/work.py.
     """
 
@@ -93,12 +97,12 @@ class GraphStore:
         devices: Sequence[ServedDevice],
         buffers: BufferTable,
         *,
-        dialect: Dialect,
+        dialect_of: DialectOf,
         most_work: float = DEFAULT_LIMITS.graph_work,
     ) -> None:
         self._devices = devices
         self._buffers = buffers
-        self._dialect = dialect
+        self._dialect_of = dialect_of
         self._most_work = most_work
         self._kept: list[OrderedDict[bytes, Plan]] = [OrderedDict() for _ in devices]
         self._stored: list[Plan | None] = [None] * len(devices)
@@ -159,7 +163,11 @@ class GraphStore:
             return self._buffers.resolve(handle)
 
         graph = parse_graph(
-            nodes, tensors, dialect=self._dialect, resolve=resolve, check_nodes=self._check
+            nodes,
+            tensors,
+            dialect=self._dialect_of(nodes, tensors),
+            resolve=resolve,
+            check_nodes=self._check,
         )
         for plan in self._kept[device].values():
             if plan.key == graph.key:

@@ -115,6 +115,15 @@ class SocketLink:
         except (OSError, ValueError):
             return True
 
+    def peer_speaks(self, seconds: float) -> bool:
+        """Whether bytes of a next request are here, or come within a time; none is taken from the stream."""
+        if not self._conn.between_messages:
+            return True
+        try:
+            return _readable(self._sock, seconds) and self._sock.recv(1, socket.MSG_PEEK) != b""
+        except (OSError, ValueError):
+            return False
+
     def shutdown(self) -> None:
         """End the stream in both directions; wakes whoever waits on it. From any thread."""
         try:
@@ -156,13 +165,13 @@ class SocketLink:
         return ConnectionLost("connection", "socket", exc.strerror or type(exc).__name__, "open")
 
 
-def _readable(sock: socket.socket) -> bool:
-    """Whether a read would return at once; for any descriptor where the system has poll."""
+def _readable(sock: socket.socket, seconds: float = 0.0) -> bool:
+    """Whether a read would return within a time; for any descriptor where the system has poll."""
     if hasattr(select, "poll"):
         poll = select.poll()
         poll.register(sock, select.POLLIN)
-        return bool(poll.poll(0))
-    return bool(select.select([sock], [], [], 0)[0])
+        return bool(poll.poll(int(seconds * 1000)))
+    return bool(select.select([sock], [], [], seconds)[0])
 
 
 def _set_timeout(sock: socket.socket, option: int, seconds: float) -> None:

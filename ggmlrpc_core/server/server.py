@@ -23,10 +23,10 @@ from ggmlrpc_core.server.connection import ServedClient
 from ggmlrpc_core.server.hash_cache import HashCache
 from ggmlrpc_core.server.limits import DEFAULT_LIMITS, Budget, ServerLimits
 from ggmlrpc_core.server.listener import Listener
+from ggmlrpc_core.server.offer import Offer
 from ggmlrpc_core.server.schedule import ServedDevice
 from ggmlrpc_core.server.services import Services
 from ggmlrpc_core.server.worker import DeviceWorker, LaneEnded
-from ggmlrpc_core.wire import dialects
 from ggmlrpc_core.wire.dialects import Dialect
 
 log = logging.getLogger("ggmlrpc.server")
@@ -53,15 +53,17 @@ class Server:
     Args:
         devices: in the order in which clients count them; at least one.
         endpoint: `HOST:PORT`, `[IPV6]:PORT` or `unix:/path`; port 0 takes a free one.
-        dialect: what is announced; None for the newest.
+        dialect: what is announced there, or "auto"; None for the newest.
+        listen: further endpoints, each with the name of what is announced there.
         limits: bounds on what clients may cost.
         cache: of uploads; closed with the server. None for none.
 
     Attributes:
         endpoint: where it listens.
+        offers: endpoint and what is announced there, for every listener; the first is that of `endpoint`.
 
     Raises:
-        LocalProtocolError: no device, or an endpoint that cannot be read.
+        LocalProtocolError: no device, no such dialect, or an endpoint that cannot be read.
         OSError: the endpoint cannot be listened on.
         Exception: what opening a device raised.
     """
@@ -71,15 +73,17 @@ class Server:
         devices: Sequence[DeviceSpec | Callable[[], Device]],
         *,
         endpoint: str | Endpoint = DEFAULT_ENDPOINT,
-        dialect: Dialect | None = None,
+        dialect: str | Dialect | None = None,
+        listen: Sequence[tuple[str | Endpoint, str]] = (),
         limits: ServerLimits = DEFAULT_LIMITS,
         cache: HashCache | None = None,
     ) -> None:
         if not devices:
             raise LocalProtocolError("server", "number of devices", 0, "at least 1")
-        if isinstance(endpoint, str):
-            endpoint = Endpoint.parse(endpoint)
-        self.dialect = dialect or dialects.newest()
+        wanted = [
+            (Endpoint.parse(where) if isinstance(where, str) else where, Offer.of(name))
+            for where, name in ((endpoint, dialect), *listen)
+        ]
         self._cache = cache
         self._lock = threading.Lock()
         self._ids = itertools.count(1)
@@ -95,13 +99,20 @@ class Server:
                 share = device.share if isinstance(device, DeviceSpec) else 1
                 served.append(ServedDevice(worker, share))
             self._services = Services(served, limits, Budget(limits.memory_total), cache)
-            self._listener = Listener(endpoint)
-            undo.callback(self._listener.close)
+            self._listeners = []
+            for where, offer in wanted:
+                listener = Listener(where)
+                undo.callback(listener.close)
+                self._listeners.append((listener, offer))
             self._undo = undo.pop_all()
-        self.endpoint = self._listener.endpoint
-        self._acceptor = threading.Thread(
-            target=self._accept_all, name=f"ggmlrpc {self.endpoint}", daemon=True
-        )
+        self.offers = [(listener.endpoint, offer) for listener, offer in self._listeners]
+        self.endpoint = self.offers[0][0]
+        self._acceptors = [
+            threading.Thread(
+                target=self._accept_all, args=one, name=f"ggmlrpc {one[0].endpoint}", daemon=True
+            )
+            for one in self._listeners
+        ]
 
     def __enter__(self) -> Server:
         self.start()
@@ -109,6 +120,11 @@ class Server:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    @property
+    def dialect(self) -> Dialect:
+        """What is announced at `endpoint`; the newest where that is found out by trial."""
+        return self.offers[0][1].dialect
 
     @property
     def devices(self) -> Sequence[ServedDevice]:
@@ -148,8 +164,9 @@ class Server:
         return found
 
     def start(self) -> None:
-        """Accept clients, on a thread of the server."""
-        self._acceptor.start()
+        """Accept clients, on a thread for each listener."""
+        for acceptor in self._acceptors:
+            acceptor.start()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the server is closed; False when `timeout` seconds went by."""
@@ -162,13 +179,15 @@ class Server:
                 return
             self._closed.set()
             connections = dict(self._connections)
-        self._listener.close()
+        for listener, _ in self._listeners:
+            listener.close()
         for connection in connections:
             connection.shutdown()
         for thread in connections.values():
             thread.join()
-        if self._acceptor.ident is not None:
-            self._acceptor.join()
+        for acceptor in self._acceptors:
+            if acceptor.ident is not None:
+                acceptor.join()
         self._undo.close()
 
     @staticmethod
@@ -178,10 +197,10 @@ class Server:
             return DeviceWorker(device.name, device.open, report=report)
         return DeviceWorker(f"device {index}", device, report=report)
 
-    def _accept_all(self) -> None:
+    def _accept_all(self, listener: Listener, offer: Offer) -> None:
         while not self._closed.is_set():
             try:
-                accepted = self._listener.accept()
+                accepted = listener.accept()
             except OSError as exc:
                 if self._closed.is_set():
                     return
@@ -194,12 +213,12 @@ class Server:
             sock, address, peer = accepted
             label = f"c{next(self._ids)} {address}"
             try:
-                self._begin(sock, label, peer)
+                self._begin(sock, label, peer, offer)
             except Exception as exc:  # one client that could not be served is no reason to stop
                 log.warning("[%s] closed: %s", label, exc)
                 sock.close()
 
-    def _begin(self, sock: socket.socket, label: str, peer: str) -> None:
+    def _begin(self, sock: socket.socket, label: str, peer: str, offer: Offer) -> None:
         limits = self._services.limits
         with self._lock:
             if self._closed.is_set():
@@ -212,9 +231,7 @@ class Server:
                 )  # fmt: skip
                 sock.close()
                 return
-            connection = ServedClient(
-                sock, self._services, dialect=self.dialect, label=label, peer=peer
-            )
+            connection = ServedClient(sock, self._services, offer=offer, label=label, peer=peer)
             thread = threading.Thread(
                 target=self._serve, args=(connection,), name=f"ggmlrpc {label}", daemon=True
             )

@@ -21,11 +21,11 @@ from ggmlrpc_core.graph.bind import bind_tensor
 from ggmlrpc_core.graph.tensor import Tensor
 from ggmlrpc_core.server.access import Access
 from ggmlrpc_core.server.buffers import OwnedBuffer
+from ggmlrpc_core.server.dialogue import Dialogue
 from ggmlrpc_core.server.graphs import GraphStore, Plan
 from ggmlrpc_core.server.memory import SessionMemory
 from ggmlrpc_core.server.schedule import Schedule
 from ggmlrpc_core.server.services import Services
-from ggmlrpc_core.wire.dialects import Dialect
 from ggmlrpc_core.wire.tensors import TensorRecord
 
 Answer = Mapping[str, Any] | None
@@ -54,6 +54,10 @@ class Link(Protocol):
         """Whether the peer has closed, seen without reading."""
         ...
 
+    def peer_speaks(self, seconds: float) -> bool:
+        """Whether a next request begins within a time."""
+        ...
+
 
 class Session:
     """One client.
@@ -61,7 +65,7 @@ class Session:
     Args:
         services: of the server.
         link: the connection, for data.
-        dialect: that the connection speaks.
+        dialogue: what the client speaks.
         peer: address of the client without port, for the cache.
         on_fault: is called on a device's thread when work of this session failed there.
     """
@@ -71,14 +75,14 @@ class Session:
         services: Services,
         link: Link,
         *,
-        dialect: Dialect,
+        dialogue: Dialogue,
         peer: str,
         on_fault: Callable[[BaseException], None],
     ) -> None:
         self._devices = services.devices
         self._cache = services.cache
         self._link = link
-        self._dialect = dialect
+        self._dialogue = dialogue
         self._peer = peer
         self._schedule = Schedule(services.devices, on_fault, peer_left=link.peer_left)
         self._access = Access(services.devices, self._schedule)
@@ -87,7 +91,7 @@ class Session:
         self._graphs = GraphStore(
             services.devices,
             self._buffers,
-            dialect=dialect,
+            dialect_of=dialogue.dialect_of,
             most_work=services.limits.graph_work,
         )
 
@@ -102,6 +106,10 @@ class Session:
         """
         return _COMMANDS[request.command](self, request)
 
+    def owns(self, handle: int) -> bool:
+        """Whether a handle is a buffer of this client."""
+        return self._buffers.get(handle) is not None
+
     def close(self) -> None:
         """Stop the work of this session and free what it owns."""
         self._memory.close()
@@ -110,7 +118,7 @@ class Session:
 
     def hello(self, request: Request) -> Answer:
         """Announce the version; no transport but this one is offered."""
-        major, minor, patch = self._dialect.version
+        major, minor, patch = self._dialogue.announced.version
         return {"major": major, "minor": minor, "patch": patch, "pad": 0, "conn_caps": b""}
 
     def device_count(self, request: Request) -> Answer:
@@ -270,6 +278,8 @@ class Session:
         if not self._link.answer_due:
             return None
         self._schedule.settle(plan.device)
+        if not self._dialogue.answer_wanted(self._link.peer_speaks):
+            return None
         return {"result": GGML_STATUS_SUCCESS}
 
     # --- inside

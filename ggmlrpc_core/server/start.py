@@ -13,7 +13,6 @@ from ggmlrpc_core.server.cache_files import default_directory
 from ggmlrpc_core.server.hash_cache import DEFAULT_MAX_SIZE, HashCache
 from ggmlrpc_core.server.limits import DEFAULT_LIMITS, ServerLimits
 from ggmlrpc_core.server.server import DeviceSpec, Server
-from ggmlrpc_core.wire import dialects
 
 log = logging.getLogger("ggmlrpc.server")
 
@@ -25,6 +24,7 @@ def start_server(
     n_threads: int | None = None,
     devices: Sequence[str] = (),
     dialect: str | None = None,
+    listen: Sequence[tuple[str | Endpoint, str]] = (),
     limits: ServerLimits = DEFAULT_LIMITS,
     cache_size: int = DEFAULT_MAX_SIZE,
     cache_read_only: bool = False,
@@ -38,7 +38,8 @@ def start_server(
         cache_dir: where to keep uploads; "" for the directory of the stock server, None for none.
         n_threads: CPU threads; None for the plugin's own choice.
         devices: names; empty for all accelerators, or the CPU.
-        dialect: what is announced, "7.0.0"; None for the newest.
+        dialect: what is announced there, "7.0.0", or "auto"; None for the newest.
+        listen: further endpoints, each with the name of what is announced there.
         limits: bounds on what clients may cost.
         cache_size: bytes of the cache.
         cache_read_only: serve from the cache, write nothing.
@@ -72,7 +73,8 @@ def start_server(
             for slot in chosen
         ],
         endpoint=endpoint,
-        dialect=dialects.dialect(dialect) if dialect else None,
+        dialect=dialect,
+        listen=listen,
         limits=limits,
         cache=cache,
     )

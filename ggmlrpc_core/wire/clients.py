@@ -90,14 +90,10 @@ def groups() -> dict[int | None, tuple[ProtocolVersion, ProtocolVersion]]:
     return found
 
 
-def foreign_forms(announced: Dialect) -> tuple[Dialect, ...]:
-    """States that begin in another way than clients of a dialect do: their first message tells who they are."""
-    found: list[Dialect] = []
-    for size in groups():
-        if size == announced.hello_size:
-            continue
-        found += offers(size)[:1] if size is not None else forms_of(before_hello())
-    return tuple(found)
+def foreign_hellos(announced: Dialect) -> tuple[Dialect, ...]:
+    """The last state for each other length of HELLO: the first message tells who does not belong here."""
+    sizes = [size for size in groups() if size is not None and size != announced.hello_size]
+    return tuple(offers(size)[0] for size in sizes)
 
 
 def before_hello() -> Dialect:

@@ -19,6 +19,7 @@ from ggmlrpc_core.errors import (
     RemoteProtocolError,
     TruncatedFrame,
     UnknownCommand,
+    VersionMismatch,
 )
 from ggmlrpc_core.wire.dialects import dialect, wire_states
 from ggmlrpc_core.wire.tensors import TensorRecord
@@ -226,7 +227,7 @@ def header(command, size):
 
 def test_the_first_command_must_be_hello():
     assert error(b"\1", greeted=False) == (
-        RemoteProtocolError,
+        VersionMismatch,  # a command that clients knew before they knew HELLO
         "HELLO: first command is GET_ALIGNMENT (1), expected HELLO (14)",
     )
     assert error(b"\xff", greeted=False)[1] == "HELLO: first command is 255, expected HELLO (14)"

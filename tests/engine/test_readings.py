@@ -8,7 +8,7 @@ from ggmlrpc_core.engine import NEED_DATA, Connection, Role, State
 from ggmlrpc_core.engine.limits import Limits
 from ggmlrpc_core.errors import FrameTooLarge, RemoteProtocolError, UnknownCommand
 from ggmlrpc_core.wire import codec
-from ggmlrpc_core.wire.clients import foreign_forms, forms_of
+from ggmlrpc_core.wire.clients import before_hello, foreign_hellos, forms_of
 from ggmlrpc_core.wire.dialects import dialect
 from ggmlrpc_core.wire.tensors import TensorRecord
 
@@ -24,7 +24,7 @@ def message(name, command, body=b"", **fields):
 
 def server(name, *, choose=list, foreign=False, **options):
     announced = dialect(name)
-    more = foreign_forms(announced) if foreign else ()
+    more = (*foreign_hellos(announced), *forms_of(before_hello())) if foreign else ()
     conn = Connection(
         Role.SERVER, announced, candidates=(*forms_of(announced), *more), choose=choose, **options
     )

@@ -21,7 +21,9 @@ def box(add_graph):
     class Box:
         device = worker.device
         table = BufferTable()
-        store = GraphStore([ServedDevice(worker)], table, dialect=dialects.newest())
+        store = GraphStore(
+            [ServedDevice(worker)], table, dialect_of=lambda *message: dialects.newest()
+        )
 
         def buffer(self):
             return self.table.add(0, self.device.alloc(256), size=256, alignment=32, charged=256)
@@ -117,6 +119,8 @@ def test_messages_with_the_same_bytes_and_another_border_differ(box):
 
 
 def test_a_graph_of_too_much_work_is_refused(box):
-    box.store = GraphStore(box.store._devices, box.table, dialect=dialects.newest(), most_work=1.0)
+    box.store = GraphStore(
+        box.store._devices, box.table, dialect_of=lambda *message: dialects.newest(), most_work=1.0
+    )
     with pytest.raises(BadGraph, match=r"work of the graph is .* operations, expected at most 1 "):
         box.compute(box.buffer())

@@ -16,6 +16,7 @@ def test_lines_of_a_connection(start, peer, log):
     server = start()
     one = peer(server)
     address = f"127.0.0.1:{one.sock.getsockname()[1]}"
+    one.ask("DEVICE_COUNT")
     one.close()
     server.close()
     assert log.all == [

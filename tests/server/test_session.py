@@ -326,7 +326,9 @@ def test_a_device_out_of_reach_is_not_read(start, peer, tensor, log):
 
 @pytest.mark.parametrize("state", dialects.wire_states(), ids=lambda state: state.name)
 def test_every_dialect_gets_the_answers_it_waits_for(start, peer, tensor, add_graph, state):
-    one = peer(start(ReferenceDevice("R0"), dialect=state), state, hello="HELLO" in state.by_name)
+    one = peer(
+        start(ReferenceDevice("R0"), dialect=state.name), state, hello="HELLO" in state.by_name
+    )
 
     def do(command, body=b"", **fields):
         if command not in state.by_name:

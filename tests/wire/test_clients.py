@@ -5,7 +5,7 @@ import pytest
 from ggmlrpc_core.wire.clients import (
     before_hello,
     clients_of,
-    foreign_forms,
+    foreign_hellos,
     forms_of,
     groups,
     offers,
@@ -84,7 +84,7 @@ def test_groups_by_the_length_of_hello():
     assert before_hello().name == "none-E@2025-04-17"
 
 
-def test_foreign_forms_begin_in_another_way():
-    assert {d.hello_size for d in foreign_forms(dialect("7.0.0"))} == {None, 0}
-    assert {d.hello_size for d in foreign_forms(dialect("2.0.0"))} == {None, 24}
-    assert {d.hello_size for d in foreign_forms(dialect("none-C"))} == {0, 24}
+def test_other_hellos():
+    assert [d.name for d in foreign_hellos(dialect("7.0.0"))] == ["3.6.1"]
+    assert [d.name for d in foreign_hellos(dialect("2.0.0"))] == ["7.0.0"]
+    assert [d.name for d in foreign_hellos(dialect("none-C"))] == ["3.6.1", "7.0.0"]
