@@ -18,3 +18,7 @@ def test_nothing_hostile_is_markup(make):
     assert "<script" not in text
     assert "`" not in text
     assert "\x1b" not in text
+
+
+def test_known_deviations_have_their_reason(make):
+    assert "| llama.cpp&#35;1 | GET-1 | 1 | closed | wire.known&#64;7.0.0 |" in summary(make.run())

@@ -10,6 +10,7 @@ from ggmlrpc_conformance.results import Level, Run
 
 COLOURS = {
     Answer.YES: "#2a7d3c",
+    Answer.PROBABLY: "#4d7a1f",
     Answer.PARTLY: "#a56a00",
     Answer.NO: "#b3261e",
     Answer.UNKNOWN: "#5c6570",

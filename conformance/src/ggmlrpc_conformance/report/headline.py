@@ -20,6 +20,7 @@ class Answer(StrEnum):
     """In one word."""
 
     YES = "yes"
+    PROBABLY = "probably"
     PARTLY = "partly"
     NO = "no"
     UNKNOWN = "not shown"
@@ -60,7 +61,7 @@ def headline(run: Run, target: TargetInfo) -> Headline:
     results = of_target(run, target)
     rows = client_rows(target, results)
     musts = of_level(results, Level.MUST)
-    answer, why = _answer(rows, results, musts, target)
+    answer, why = _answer(rows, results, musts)
     return Headline(
         target=target,
         answer=answer,
@@ -81,7 +82,7 @@ def terminal_lines(run: Run, target: TargetInfo) -> list[str]:
 
 
 def _answer(
-    rows: list[ClientRow], results: tuple[CaseResult, ...], musts: Tally, target: TargetInfo
+    rows: list[ClientRow], results: tuple[CaseResult, ...], musts: Tally
 ) -> tuple[Answer, str]:
     replayed = [r for r in rows if r.sessions]
     works = [r.label for r in replayed if r.outcome is Outcome.WORKS]
@@ -106,11 +107,9 @@ def _answer(
     if faults:
         return Answer.NO, f"broken, and clients depend on it: {clause_ids}"
     if musts.good:
-        spoken = f" of {target.version}" if target.version else ""
         return (
-            Answer.UNKNOWN,
-            f"no recorded client was replayed; all {count(musts.good, 'MUST case')} that ran passed, "
-            f"so a client{spoken} should",
+            Answer.PROBABLY,
+            f"all {count(musts.good, 'MUST case')} that ran passed, but no recorded client was replayed",
         )
     return Answer.UNKNOWN, "no recorded client was replayed, and no MUST case was judged"
 

@@ -25,6 +25,7 @@ from ggmlrpc_conformance.report.cells import STEPS, Cell, HeatMap, heat_map
 from ggmlrpc_conformance.report.clients import ClientRow, client_rows, stages_of
 from ggmlrpc_conformance.report.clusters import Cluster, clusters
 from ggmlrpc_conformance.report.headline import BAD, Headline, headline, ops_line
+from ggmlrpc_conformance.report.kept import ClauseRow, clause_rows
 from ggmlrpc_conformance.report.malformed import MalformedRow, malformed_rows, stock_names
 from ggmlrpc_conformance.report.text import count, lines, plain
 from ggmlrpc_conformance.results import CaseResult, Level, Run, TargetInfo, Verdict
@@ -62,6 +63,7 @@ class TargetView:
     groups: list[Cluster]
     others: list[Cluster]
     folded: list[tuple[str, list[Cluster]]]
+    clauses: list[ClauseRow]
     known: list[CaseResult]
     malformed: list[MalformedRow]
     stock: list[str]
@@ -125,6 +127,7 @@ def _view(number: int, run: Run, target: TargetInfo, known: Mapping[str, Known])
         groups=clusters(results, BAD),
         others=clusters(results, OTHER),
         folded=_folded(results),
+        clauses=clause_rows(results),
         known=[r for r in results if r.verdict is Verdict.XFAIL],
         malformed=malformed_rows(results, known),
         stock=stock_names(results, known),

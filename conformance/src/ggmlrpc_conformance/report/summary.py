@@ -7,7 +7,7 @@ from ggmlrpc_conformance.report.clusters import clusters
 from ggmlrpc_conformance.report.headline import BAD, headline
 from ggmlrpc_conformance.report.tally import all_targets, by_area, of_target
 from ggmlrpc_conformance.report.text import markdown
-from ggmlrpc_conformance.results import Level, Run, TargetInfo
+from ggmlrpc_conformance.results import CaseResult, Level, Run, TargetInfo, Verdict
 
 MOST_CLUSTERS = 20
 
@@ -49,4 +49,24 @@ def _target(run: Run, target: TargetInfo) -> str:
         if len(found) > MOST_CLUSTERS:
             out.append(f"\n{len(found) - MOST_CLUSTERS} more kinds of failure are in the page.")
         out.append("")
+    out += _known(results)
     return "\n".join(out)
+
+
+def _known(results: tuple[CaseResult, ...]) -> list[str]:
+    """Known deviations with their reasons: cases that break the same clause for the same reason are one row."""
+    groups: dict[tuple[str, str], list[CaseResult]] = {}
+    for result in results:
+        if result.verdict is Verdict.XFAIL:
+            groups.setdefault(
+                (result.clauses[0] if result.clauses else "", result.reason), []
+            ).append(result)
+    if not groups:
+        return []
+    out = ["| known deviation | clause | cases | found | first |", "|---|---|---|---|---|"]
+    out += [
+        f"| {markdown(reason)} | {markdown(clause)} | {len(inside)} | {markdown(inside[0].found, 100)} "
+        f"| {markdown(inside[0].full_id)} |"
+        for (clause, reason), inside in groups.items()
+    ]
+    return [*out, ""]
