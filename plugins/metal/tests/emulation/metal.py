@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ HERE = Path(__file__).parent
 FLAGS = ["-std=c++17", "-O1", "-ffp-contract=off", "-nostdlib++", "-nostdinc++", f"-I{HERE}"]
 # Attributes of Metal, such as [[buffer(0)]], mean nothing to a C++ compiler.
 WARNINGS = ["-Wall", "-Werror", "-Wno-unknown-attributes", "-Wno-ignored-attributes", "-Wno-unused"]
-# zig adds arguments of its own.
-WARNINGS.append("-Wno-unused-command-line-argument")
+# What zig adds by itself.
+ZIG = ["-Wno-unused-command-line-argument", "-fno-sanitize=undefined"]
 GUARD = 64
 """Elements behind every result that must stay as they are."""
 
@@ -119,6 +119,17 @@ def _as_cpp(source: str, space: str, *, run: bool) -> str:
     )
 
 
+class RealMetal:
+    """Apple's Metal, where tests run on a GPU."""
+
+    def __init__(self) -> None:
+        self.metal_kernel = mx.fast.metal_kernel
+
+    def gather(self) -> AbstractContextManager[None]:
+        """Nothing is compiled ahead."""
+        return nullcontext()
+
+
 class EmulatedMetal:
     """Kernels by clang.
 
@@ -190,7 +201,7 @@ class EmulatedMetal:
     def _compiler(self, kind: str, text: str, flags: Sequence[str]) -> None:
         path = self._folder / f"{kind}{self._count}.cpp"
         path.write_text(text, encoding="utf-8")
-        command = [*self._clang, *FLAGS, *WARNINGS, *flags, str(path)]
+        command = [*self._clang, *FLAGS, *WARNINGS, *ZIG, *flags, str(path)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         if done.returncode:
             raise KernelFailed(done.stderr[:4000])

@@ -43,7 +43,7 @@ def tile(columns: int) -> tuple[int, int]:
 
 
 @cache
-def _kernel(name: str, type_name: str) -> Any:
+def kernel_of(name: str, type_name: str) -> Any:
     """A kernel of one body for one type of weights."""
     import mlx.core as mx
 
@@ -78,7 +78,7 @@ def mul_mat(mx: Any, type_name: str, w: Any, x: Any, *, verbose: bool = False) -
     m = w.shape[2]
     rows, together = tile(columns)
     groups = -(-m // (rows * SIMDGROUPS))
-    return _kernel("mul_mat", type_name)(
+    return kernel_of("mul_mat", type_name)(
         inputs=[w, mx.contiguous(x)],
         template=[("ROWS", rows), ("COLUMNS", together)],
         grid=(groups * SIMDGROUPS * SIMD_WIDTH, -(-columns // together), b3 * a2),
@@ -107,7 +107,7 @@ def mul_mat_id(
     m, pairs = w.shape[2], ids.shape[0]
     rows, _ = tile(1)
     groups = -(-m // (rows * SIMDGROUPS))
-    return _kernel("mul_mat_id", type_name)(
+    return kernel_of("mul_mat_id", type_name)(
         inputs=[w, mx.contiguous(x), mx.contiguous(ids), x_rows],
         template=[("ROWS", rows)],
         grid=(groups * SIMDGROUPS * SIMD_WIDTH, pairs, 1),
@@ -123,7 +123,7 @@ def dequantize(mx: Any, type_name: str, w: Any, *, verbose: bool = False) -> Any
     kind = all_formats()[type_name].type
     d3, d2, d1, width = w.shape
     k = width // kind.type_size * kind.blck_size
-    return _kernel("dequantize", type_name)(
+    return kernel_of("dequantize", type_name)(
         inputs=[w],
         grid=(k // PART, d1, d3 * d2),
         threadgroup=(min(SIMD_WIDTH, k // PART), 1, 1),
