@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ggmlrpc_core.ggml.types import read_table
 from ggmlrpc_core.wire.dialects import Dialect
 
 ENUMS = {
@@ -20,8 +21,6 @@ ENUMS = {
 }
 END = ("COUNT",)
 """Members that are no member: how many there are."""
-
-OLD_OPS = {"MAP_UNARY", "MAP_BINARY", "MAP_CUSTOM1_F32", "MAP_CUSTOM2_F32", "MAP_CUSTOM3_F32"}
 
 
 @dataclass(frozen=True)
@@ -78,6 +77,12 @@ def read_numbers(tree: Path) -> Numbers:
     return Numbers(version=".".join(version[:3]), commands=commands, **enums)
 
 
+def removed_types() -> dict[str, int]:
+    """Types that once existed; their numbers are not given out again."""
+    rows = read_table("types")
+    return {r["type"]: int(r["id"]) for r in rows if r["tree"] == "upstream-removed"}
+
+
 def differences(numbers: Numbers, dialect: Dialect) -> list[str]:
     """What a source tree numbers in another way than a dialect of the package; empty when they agree."""
     found = []
@@ -96,7 +101,9 @@ def differences(numbers: Numbers, dialect: Dialect) -> list[str]:
         if table == "commands":
             theirs.pop("NONE", None)  # a mark inside the client, never sent
         if table == "types":
-            # One table of all times serves every dialect; a type that is newer than a peer is refused by that peer.
+            # One table of all times serves every dialect: what a peer does not have yet is refused by the peer, what
+            # was removed since is refused by us.
+            known |= removed_types()
             known = {n: v for n, v in known.items() if n in theirs}
         if table == "glu" and not theirs:
             continue  # no GLU op in this state, so no number of it is ever read

@@ -42,6 +42,8 @@ class Peer:
         sha256: of the source archive.
         option: name of the cmake option that turns RPC on.
         server: name of the server program.
+        options: more for cmake.
+        address: options of the server before the port.
         quirks: what a reader of the table should know.
     """
 
@@ -52,6 +54,8 @@ class Peer:
     package: str = PYTHON
     option: str = "GGML_RPC"
     server: str = "rpc-server"
+    options: tuple[str, ...] = ()
+    address: tuple[str, ...] = ("-H", "127.0.0.1", "-p")
     quirks: str = ""
 
     @property
@@ -68,7 +72,7 @@ class Peer:
             package=self.package,
             version=self.version,
             sha256=self.sha256,
-            options=(*OPTIONS, f"-D{self.option}=ON"),
+            options=(*OPTIONS, f"-D{self.option}=ON", *self.options),
             targets=("llama", self.server),
             vendored=VENDORED[self.package],
         )
@@ -79,12 +83,14 @@ class Peer:
 
 
 GGML_SERVER = "ggml-rpc-server"
+WITHOUT_AMX = ("-DGGML_NATIVE=OFF",)
+"""For versions whose own result with AMX is wrong, so that there is something to compare with."""
 
 PEERS = (
     Peer(
         "0.2.75", "2024-05-16", "none-A",
         "aee9383935c42e812ee84265b1dafe5f0e3a20ee47216529b64a2ed6caaaed44",
-        option="LLAMA_RPC", quirks="server never frees what a client leaves; a bad request ends it",
+        option="LLAMA_RPC", address=("127.0.0.1",), quirks="server never frees what a client leaves; a bad request ends it",
     ),
     Peer(
         "0.2.76", "2024-05-24", "none-B@2024-05-23",
@@ -113,6 +119,7 @@ PEERS = (
     Peer(
         "0.3.9", "2025-05-08", "2.0.0@2025-04-25",
         "a3a985f558385e2f5de5b663f4e9b0817506d6af98122450142cd98e79216370",
+        options=WITHOUT_AMX, quirks="its own Q4_0 result with AMX is wrong (NMSE 0.4); built without",
     ),
     Peer(
         "0.3.16", "2025-08-15", "2.0.0@2025-08-14",

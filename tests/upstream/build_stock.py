@@ -241,6 +241,21 @@ def compile_recipe(root: Path, recipe: Recipe, *, jobs: int | None = None) -> No
     say(f"complete after {time.monotonic() - start:.0f} s in {root}")
 
 
+def compiler_of(root: Path) -> str:
+    """Name and version of the C++ compiler that a build folder was configured with."""
+    text = (root / "configure.log").read_text(errors="replace")
+    found = re.search(r"The CXX compiler identification is (.+)", text)
+    if found is None:
+        # Configured again: cmake says it only the first time, and keeps it in a file.
+        for path in root.glob("build/CMakeFiles/*/CMakeCXXCompiler.cmake"):
+            words = dict(
+                re.findall(r'set\((CMAKE_CXX_COMPILER_(?:ID|VERSION)) "(.*?)"\)', path.read_text())
+            )
+            return " ".join(words.values())
+        return "unknown"
+    return found[1].strip()
+
+
 def build(root: Path, *, jobs: int | None = None) -> Stock:
     """Make the stock build in `root` complete, or return at once when it is; arguments and errors as above."""
     ready = find(root)

@@ -54,9 +54,17 @@ class Running:
         kind: for messages.
         command: the program and its options, without host and port.
         environment: of the process.
+        address: options for the host; the port follows as the last word.
     """
 
-    def __init__(self, kind: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        kind: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        address: Sequence[str] = ("-H", "127.0.0.1", "-p"),
+    ) -> None:
         self.kind = kind
         self.port = free_port()
         self.endpoint = f"127.0.0.1:{self.port}"
@@ -64,7 +72,7 @@ class Running:
         self._log = Path(self._folder.name, "log").open("w+")  # noqa: SIM115
         start = time.monotonic()
         self.process = subprocess.Popen(
-            [*command, "-H", "127.0.0.1", "-p", str(self.port)],
+            [*command, *address, str(self.port)],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,

@@ -1,0 +1,109 @@
+"""The documentation page of all peers, from their kept results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from interop.build_peers import build_error
+from interop.measure import ABSENT, BOUNDS, GOOD, Result
+from interop.peers import NOT_RELEASED, PEERS, Peer
+
+NOTE = "<!-- made by tests/interop/run.py; do not edit -->\n\n"
+CELLS = {
+    "connects": "connects",
+    "loads": "loads",
+    "prefills": "prefills",
+    "generates": "generates",
+    "recomputes": "recomputes",
+    "half": "half remote",
+    "two devices": "two devices",
+    "two servers": "two servers",
+}
+COLUMNS = (*CELLS.values(), *(f"NMSE {t}" for t in BOUNDS))
+
+INTRO = """# Interoperation with older versions
+
+Releases of llama.cpp from the package index, built from source, run against this package in both directions.
+`tox -e interop-VERSION` makes a row again.
+
+Client through our server: a seeded llama model of 4 layers, weights of four types, plain and flash attention; the
+client's logits are compared with what it computes alone on its CPU, over {positions} positions. "half remote" leaves
+half of the layers on the client, "two devices" are of one server, "two servers" are two. NMSE is the largest over all
+of these. "–": the version does not have it.
+
+Our client to its server: `graphs` counts the op graphs whose results were right, of those that the version has.
+
+"""
+
+
+def row_of(result: Result) -> list[str]:
+    """Cells of COLUMNS; a reason is shown as "no", it stands below the table."""
+    cells = [_short(result.cells.get(cell, "not reached")) for cell in CELLS]
+    for ggml_type in BOUNDS:
+        errors = [v for key, v in result.nmse.items() if key.split()[0] == ggml_type]
+        cells.append(f"{max(errors):.1e}" if errors else "no")
+    return cells
+
+
+def _short(cell: str) -> str:
+    return cell if cell in (GOOD, ABSENT) else "no"
+
+
+def server_cell(result: Result) -> str:
+    """ "61 of 61": how many graphs of our client came out right on the peer's server."""
+    right = sum(not reason for reason in result.graphs.values())
+    return f"{right} of {len(result.graphs)}"
+
+
+def page(folder: Path, kept_result: Callable[[Path, Peer], dict[str, Any] | None]) -> str:
+    """The page.
+
+    Args:
+        folder: of all peers.
+        kept_result: the last result of one, or None.
+    """
+    rows, notes, sources, skipped = [], [], [], []
+    for one in PEERS:
+        kept = kept_result(folder, one)
+        if kept is None:
+            error = build_error(folder, one) or "not built"
+            rows.append([one.name, one.dialect, *[""] * len(COLUMNS), "", error])
+            continue
+        result = Result(**{name: kept[name] for name in Result.__dataclass_fields__})
+        rows.append([one.name, one.dialect, *row_of(result), server_cell(result), one.quirks])
+        notes += [f"- {one.name}: {_clean(line)}" for line in result.failures]
+        sources.append(
+            [one.name, one.date, kept["date"], kept["ggmlrpc"], kept["compiler"], result.chosen]
+        )
+        skipped.append([one.name, ", ".join(f"{k} {v}" for k, v in result.commands.items())])
+    text = NOTE + INTRO.format(positions=44)
+    text += _table(["peer", "dialect", *COLUMNS, "graphs", "note"], rows)
+    text += "\n## What is not good, and why\n\n" + ("\n".join(notes) or "Nothing.") + "\n"
+    text += "\n## Made with\n\n" + _table(
+        [
+            "peer",
+            "released",
+            "run",
+            "ggmlrpc",
+            "compiler",
+            "dialect that our client takes by itself",
+        ],
+        sources,
+    )
+    text += "\n## Commands that each client sent\n\n" + _table(["peer", "commands"], skipped)
+    text += "\n## Versions without a release\n\n"
+    text += (
+        f"{', '.join(NOT_RELEASED)}: neither package of the index has one, so no peer was run.\n"
+    )
+    return text
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(_clean(c) for c in line) + " |\n" for line in lines)
+
+
+def _clean(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
