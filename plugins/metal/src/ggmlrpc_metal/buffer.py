@@ -22,8 +22,8 @@ FORGET_FROM = 1 << 20
 
 
 def array_bytes(array: Any) -> np.ndarray:
-    """The bytes of an evaluated flat array, without a copy; not to be written."""
-    return np.asarray(array).view(np.uint8)
+    """The bytes of an evaluated array without gaps, without a copy; not to be written."""
+    return np.asarray(array).reshape(-1).view(np.uint8)
 
 
 class MetalBuffer:
@@ -122,18 +122,6 @@ class MetalBuffer:
         for segment in self.segments.overlapping(lo, hi):
             self.segments.remove(segment)
             self._write_back(segment, segment.lo, segment.hi)
-
-    def expect(self, lo: int, hi: int) -> None:
-        """A stage is making new bytes for [lo, hi): let the old array go."""
-        found = self.segments.exact(lo, hi)
-        if found is not None:
-            found.array = None
-
-    def disappoint(self, lo: int, hi: int) -> None:
-        """The stage failed: what it was to replace is lost, the root bytes show."""
-        found = self.segments.exact(lo, hi)
-        if found is not None and found.array is None:
-            self.segments.remove(found)
 
     def cover(self, lo: int, hi: int, array: Any) -> None:
         """The newest bytes of [lo, hi) are those of an evaluated flat array."""

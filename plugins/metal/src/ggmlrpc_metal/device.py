@@ -13,6 +13,7 @@ from ggmlrpc_core.errors import OutOfDeviceMemory, UnsupportedOp
 from ggmlrpc_core.graph.tensor import Graph, Tensor
 from ggmlrpc_core.ops.declare import OPS
 from ggmlrpc_metal.buffer import MetalBuffer
+from ggmlrpc_metal.corrections import corrections
 from ggmlrpc_metal.discover import CPU_BACKEND, METAL, describe
 from ggmlrpc_metal.executable import MetalExecutable
 from ggmlrpc_metal.library import choose_backend, load_mlx
@@ -52,6 +53,7 @@ class MetalDevice:
         self._mx = load_mlx()
         choose_backend(self._mx, gpu=gpu)
         self._gpu = gpu
+        self._forms = (*ALL, *corrections(self._mx))
         self.accelerator = gpu
         self.name = METAL if gpu else CPU_BACKEND
         facts = self._mx.device_info() if gpu else {}
@@ -96,7 +98,7 @@ class MetalDevice:
         op = OPS.get(node.op)
         if op is None or op.compute is None:
             return False
-        form = find_override(ALL, node, gpu=self._gpu)
+        form = find_override(self._forms, node, gpu=self._gpu)
         return not host_reason(node, form, gpu=self._gpu)
 
     def prepare(self, graph: Graph) -> MetalExecutable:
@@ -119,7 +121,7 @@ class MetalDevice:
                     "one that can be computed",
                     context=f"device {self.name}",
                 )
-        planner = Planner(graph, ALL, gpu=self._gpu)
+        planner = Planner(graph, self._forms, gpu=self._gpu)
         buffers = {t.buffer for node in graph.work for t in (node, *node.src) if t is not None}
         made = MetalExecutable(
             self._mx, planner, n_nodes=len(graph.nodes), buffers=frozenset(buffers)

@@ -1,7 +1,7 @@
 """What a stage reads and writes, found without computing anything: no MLX here.
 
-A stage is a run of nodes that becomes one function from flat arrays to flat arrays. Its *inputs* are extents of buffers
-as they are before it; every node makes one new *value*, a flat array that stands for a range of its buffer. Values
+A stage is a run of nodes that becomes one function from arrays to arrays. Its *inputs* are extents of buffers
+as they are before it; every node makes one new *value*, an array that stands for a range of its buffer. Values
 and inputs are numbered (*slots*). The builder follows which value wrote what last; a node whose sources cannot be taken
 from one value or one input does not fit, and the stage ends before it.
 """
@@ -26,24 +26,25 @@ PARTIAL_OPS = frozenset({"SET_ROWS", "SSM_SCAN"})
 
 
 class Input(NamedTuple):
-    """Bytes [lo, hi) of a buffer as a flat array of `dtype`, "uint64" where items would be too many."""
+    """Bytes [lo, hi) of a buffer as an array; flat words ("uint64") where items would be too many for a dimension."""
 
     buffer: Any
     lo: int
     hi: int
     dtype: str
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """How a raw array is taken from a slot.
+    """How a raw array is taken from the elements of a slot.
 
     Attributes:
         slot: a value or an input.
-        dtype: of the raw array; the flat array is viewed as it.
+        dtype: of the raw array; the elements are viewed as it.
         shape: of the raw array.
         strides: in elements; None when there are no gaps.
-        offset: of the first element in the flat array.
+        offset: of the first element.
         from_input: the slot is an input.
     """
 
@@ -224,10 +225,14 @@ class StageBuilder:
 
     def _input(self, owner: Tensor) -> tuple[int, int]:
         """(slot, lo) of the input that holds a tensor."""
-        dtype = raw_layout(owner.type, owner.ne, owner.nb)[0]
+        dtype, shape, _ = raw_layout(owner.type, owner.ne, owner.nb)
         lo, hi = owner.offset, owner.offset + owner.nbytes
-        name = "uint64" if (hi - lo) // dtype.itemsize > LONGEST else dtype.name
-        key = Input(owner.buffer, lo, hi, name)
+        count = (hi - lo) // dtype.itemsize
+        if count > LONGEST:
+            key = Input(owner.buffer, lo, hi, "uint64", (-(-(hi - lo) // 8),))
+        else:
+            shape = shape if owner.contiguous else (count,)
+            key = Input(owner.buffer, lo, hi, dtype.name, shape)
         self._buffers.setdefault(id(owner.buffer), owner.buffer)
         return self._inputs.setdefault(key, -1 - len(self._inputs)), lo
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ggmlrpc_core.graph.tensor import Tensor
-from ggmlrpc_core.ops.declare import OPS, Leading, RowUpdate
-from ggmlrpc_core.ops.values import encode
+from ggmlrpc_core.ops.declare import OPS, Leading
+from ggmlrpc_core.ops.values import encode, floats
 from ggmlrpc_metal.layout import Read, StageSpec, Step, Update
 from ggmlrpc_metal.store import assign
 
@@ -31,16 +31,20 @@ class StageFunction:
     Args:
         mx: the module mlx.core.
         spec: what it does. Neither holds what is compiled, so nothing refers to itself.
+
+    Attributes:
+        checked: the steps whose ids the last trace gives the range of.
     """
 
     def __init__(self, mx: Any, spec: StageSpec) -> None:
         self._mx = mx
         self._spec = spec
+        self.checked: list[Step] = []
 
     def __call__(
         self, inputs: Sequence[Any], repacked: Sequence[Sequence[Any]]
     ) -> tuple[list[Any], list[Any]]:
-        """(outputs in order, [smallest, largest] id of every check in the order of the steps)."""
+        """(outputs in order, [smallest, largest] id for each of `checked`)."""
         trace = _Trace(
             self._mx, inputs, dict(zip((at for at, _, _ in self._spec.repacked), repacked))
         )
@@ -48,13 +52,14 @@ class StageFunction:
             trace.run(number, step)
         outputs = []
         for output in self._spec.outputs:
-            found = trace.flat(output.slot)
-            if output.as_bytes:
-                found = found.view(self._mx.uint8)
-            if (output.start, output.stop) != (0, found.shape[0]):
+            found = trace.array(output.slot)
+            if output.as_bytes or output.stop - output.start != found.size:
+                found = trace.flat(output.slot)
+                found = found.view(self._mx.uint8) if output.as_bytes else found
                 found = found[output.start : output.stop]
             outputs.append(self._mx.contiguous(found))
-        return outputs, trace.checks
+        self.checked = [step for step, _ in trace.checks]
+        return outputs, [found for _, found in trace.checks]
 
 
 class _Trace:
@@ -66,17 +71,24 @@ class _Trace:
         self._repacked = repacked
         self._values: list[Any] = []  # as the op gave them
         self._flat: dict[int, Any] = {}
-        self.checks: list[Any] = []
+        self._raws: dict[Read, Any] = {}
+        self._places: dict[Any, Any] = {}
+        self.checks: list[tuple[Step, Any]] = []
 
     def run(self, number: int, step: Step) -> None:
         """Compute one node."""
         op = OPS[step.node.op]
         raws = [None if read is None else self._raw(read) for read in step.reads]
-        if step.check is not None:
-            raws[step.check[0]] = self._bounded(raws[step.check[0]], step.check[1])
+        set_rows = step.node.op == "SET_ROWS" and step.override is None
+        if step.check is not None and not set_rows:
+            raws[step.check[0]] = self._bounded(step, raws[step.check[0]])
         if number in self._repacked:
             assert step.override is not None and step.override.repack is not None
             raws[step.override.repack.slot] = tuple(self._repacked[number])
+        if set_rows:
+            assert step.update is not None, "it writes into a table"
+            self._values.append(self._set_rows(step, step.update, raws))
+            return
         params = {p.name: p.read(step.node) for p in op.params}
         if step.override is not None:
             value = step.override.compute(step.node, *raws, **params)
@@ -91,21 +103,28 @@ class _Trace:
         else:
             self._values.append(self._updated(step.node, step.update, value))
 
+    def array(self, slot: int) -> Any:
+        """A value or an input."""
+        return self._values[slot] if slot >= 0 else self._inputs[-1 - slot]
+
     def flat(self, slot: int) -> Any:
-        """A value or an input as a flat array."""
-        if slot < 0:
-            return self._inputs[-1 - slot]
+        """The same with one dimension."""
         if slot not in self._flat:
-            self._flat[slot] = self._values[slot].reshape(-1)
+            self._flat[slot] = self.array(slot).reshape(-1)
         return self._flat[slot]
 
     def _raw(self, read: Read) -> Any:
+        if read not in self._raws:
+            self._raws[read] = self._take(read)
+        return self._raws[read]
+
+    def _take(self, read: Read) -> Any:
         mx = self._mx
         dtype = getattr(mx, read.dtype)
-        if read.slot >= 0 and read.strides is None and read.offset == 0:
-            value = self._values[read.slot]
-            if value.dtype == dtype and tuple(value.shape) == read.shape:
-                return value
+        if read.strides is None and read.offset == 0:
+            whole = self.array(read.slot)
+            if whole.dtype == dtype and tuple(whole.shape) == read.shape:
+                return whole
         flat = self.flat(read.slot)
         if flat.dtype == mx.uint64 and read.dtype != "uint64":
             return self._from_words(flat, read, dtype)
@@ -126,10 +145,17 @@ class _Trace:
         part = words[first : first + rows * row].reshape(rows, row)
         return part.view(dtype).reshape(read.shape)
 
-    def _bounded(self, ids: Any, limit: int) -> Any:
-        """Ids that cannot leave [0, limit), and a note of how far they would have."""
-        self.checks.append(self._mx.stack([self._mx.min(ids), self._mx.max(ids)]))
-        return self._mx.clip(ids, 0, limit - 1)
+    def _bounded(self, step: Step, ids: Any) -> Any:
+        """Ids that cannot leave their range, and a note of how far they would have."""
+        assert step.check is not None, "asked only for ids that earlier steps computed"
+        self.checks.append((step, self._mx.stack([self._mx.min(ids), self._mx.max(ids)])))
+        return self._mx.clip(ids, 0, step.check[1] - 1)
+
+    def _like(self, slot: int, value: Any) -> Any:
+        """A new value in the shape of the old one, as the next run of the stage expects it."""
+        old = self.array(slot)
+        same = old.dtype == value.dtype and old.shape != value.shape
+        return value.reshape(old.shape) if same else value
 
     def _own(self, value: Any) -> Any:
         """The same bits in memory of their own."""
@@ -138,40 +164,53 @@ class _Trace:
         return mx.bitwise_or(value.view(word), mx.array(0, word)).view(value.dtype)
 
     def _updated(self, node: Tensor, update: Update, value: Any) -> Any:
-        """The old value with the node's elements written over it, flat."""
+        """The old value with the node's elements written over it."""
         mx = self._mx
         base = self._raw(update.base)
-        if isinstance(value, RowUpdate):
-            raw = encode(mx, value.values, node.type)
-            return self._rows(base, node, update, value.rows, raw)
         if isinstance(value, Leading):
-            raw = encode(mx, value.values, node.type)
-            return assign(mx, base, raw, (1,), update.offset)
-        return assign(mx, base, encode(mx, value, node.type), update.strides, update.offset)
-
-    def _rows(self, base: Any, node: Tensor, update: Update, rows: Any, raw: Any) -> Any:
-        """Write rows by number; of equal numbers the last counts (place.py has checked the strides)."""
-        mx = self._mx
-        n3, n2, _, width = raw.shape
-        s3, s2 = update.strides[:2]
-        step = node.nb[1] // base.dtype.size
-        first = mx.array(
-            [[(update.offset + i3 * s3 + i2 * s2) // step] for i3 in range(n3) for i2 in range(n2)]
-        )
-        at = (rows.reshape(n3 * n2, -1) + first).reshape(-1).astype(mx.int32)
-        raw = raw.reshape(-1, width)
-        if at.shape[0] > 1:
-            raw = raw[self._last_writer(at)]
-        table = base.reshape(-1, step)
-        if width == step:
-            table[at] = raw
+            raw, strides = encode(mx, value.values, node.type), (1,)
         else:
-            table[at, :width] = raw
-        return table.reshape(-1)
+            raw, strides = encode(mx, value, node.type), update.strides
+        return self._like(update.base.slot, assign(mx, base, raw, strides, update.offset))
 
-    def _last_writer(self, at: Any) -> Any:
-        """For each row number the last place where it stands: a GPU writes equal ones in any order."""
-        mx = self._mx
-        order = mx.argsort(at)
-        ranked = at[order]
-        return order[mx.searchsorted(ranked, at, side="right") - 1]
+    def _set_rows(self, step: Step, update: Update, raws: list[Any]) -> Any:
+        """SET_ROWS: rows of a table by number; of equal numbers the last counts (place.py has checked the strides)."""
+        mx, node = self._mx, step.node
+        values = encode(mx, floats(mx, raws[0], node.src[0]), node.type)
+        n3, n2, n_rows, width = values.shape
+        length = node.nb[1] // values.dtype.size
+        table = self._raw(update.base).reshape(-1, length)
+        at, last = self._row_places(step, update, length, (n3, n2, n_rows))
+        values = values.reshape(-1, width)
+        if at.shape[0] == 1 and width == length:
+            return self._like(update.base.slot, mx.slice_update(table, values, at, (0,)))
+        values = values[last]
+        if width == length:
+            table[at] = values
+        else:
+            table[at, :width] = values
+        return self._like(update.base.slot, table)
+
+    def _row_places(
+        self, step: Step, update: Update, length: int, extents: tuple[int, int, int]
+    ) -> tuple[Any, Any]:
+        """(row of the table for each row of values, which row of values comes to lie there), both flat.
+
+        Equal for all nodes that write rows with the same ids to the same places, so they are made once.
+        """
+        mx, read = self._mx, step.reads[1]
+        assert read is not None, "ids are a required source"
+        s3, s2 = update.strides[:2]
+        key = (read, step.check, s3, s2, update.offset, length, extents)
+        if key not in self._places:
+            n3, n2, _ = extents
+            ids = self._raw(read) if step.check is None else self._bounded(step, self._raw(read))
+            ids = ids[0]
+            ids = mx.tile(ids, (n3 // ids.shape[0], n2 // ids.shape[1], 1)).astype(mx.int32)
+            i3, i2 = np.arange(n3)[:, None, None], np.arange(n2)[None, :, None]
+            first = ((update.offset + i3 * s3 + i2 * s2) // length).astype(np.int32)
+            at = (ids + mx.array(first)).reshape(-1) if first.any() else ids.reshape(-1)
+            order = mx.argsort(at)
+            last = order[mx.searchsorted(at[order], at, side="right") - 1]
+            self._places[key] = at, last
+        return self._places[key]

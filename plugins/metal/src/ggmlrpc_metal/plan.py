@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ggmlrpc_core.graph.tensor import FLAG_OUTPUT, VIEW_OPS, Graph, Tensor
+from ggmlrpc_core.graph.tensor import FLAG_OUTPUT, Graph, Tensor
 from ggmlrpc_metal.layout import StageBuilder, StageSpec
 from ggmlrpc_metal.override import Override, find_override
 from ggmlrpc_metal.place import host_reason, seconds
@@ -95,7 +95,7 @@ class Planner:
         end(last)
         return made
 
-    def _keeper(self, end: int):  # type: ignore[no-untyped-def]
+    def _keeper(self, end: int) -> Callable[[Tensor], bool]:
         def keeps(node: Tensor) -> bool:
             return self._last_reader.get(id(node), end) >= end
 
@@ -103,9 +103,10 @@ class Planner:
 
 
 def _last_readers(graph: Graph) -> dict[int, int]:
-    """For each result that only nodes of the graph read: the place in `work` of the last of them.
+    """For each result that only computed nodes of the graph read: the place in `work` of the last of them.
 
-    The client must say so: `use_count` tells of readers elsewhere too, and it is compared with what the graph shows.
+    The client must say so: `use_count` tells of readers elsewhere too, and it is compared with what the graph shows. A
+    result that a view names is kept: clients look at such views.
     """
     place = {id(node): i for i, node in enumerate(graph.work)}
     readers: dict[int, list[Tensor]] = {}
@@ -114,16 +115,13 @@ def _last_readers(graph: Graph) -> dict[int, int]:
             if source is not None:
                 readers.setdefault(id(source), []).append(node)
     last: dict[int, int] = {}
-    for node in reversed(graph.nodes):  # readers stand behind what they read
+    for node in graph.work:
         found = readers.get(id(node), [])
         if node.flags & FLAG_OUTPUT or not 0 < node.use_count == len(found):
             continue
-        if any(r is node for r in found):  # a cast names itself as its destination
-            continue
-        places = [last.get(id(r)) if r.op in VIEW_OPS else place.get(id(r)) for r in found]
-        known = [at for at in places if at is not None]
-        if len(known) == len(places):
-            last[id(node)] = max(known)
+        # A cast names itself as its destination.
+        if all(r is not node and id(r) in place for r in found):
+            last[id(node)] = max(place[id(r)] for r in found)
     return last
 
 

@@ -60,7 +60,10 @@ class Root:
             self._discard(0, rounded)  # MLX has written zeros into every page
 
     def flat(self, lo: int, hi: int, dtype: str) -> Any:
-        """The bytes [lo, hi) as a flat array that shows what is written later; lo is a multiple of the item."""
+        """The bytes [lo, hi) as a flat array that shows what is written later; lo is a multiple of the item.
+
+        A range of words may end in the bytes behind it.
+        """
         first = lo // WORD
         count = -(-hi // WORD) - first
         found = self._mx.as_strided(self._array, (count,), (1,), first)

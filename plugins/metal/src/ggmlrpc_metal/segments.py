@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(slots=True, eq=False)
 class Segment:
-    """Bytes [lo, hi) of a buffer are those of `array`, an evaluated flat array without gaps."""
+    """Bytes [lo, hi) of a buffer are those of `array`, evaluated and without gaps; None while a stage makes it anew."""
 
     lo: int
     hi: int
@@ -18,9 +18,14 @@ class Segment:
 
 
 class Segments:
-    """The segments of one buffer, sorted; no two overlap."""
+    """The segments of one buffer, sorted; no two overlap.
+
+    Attributes:
+        version: another number after every change of ranges.
+    """
 
     def __init__(self) -> None:
+        self.version = 0
         self._starts: list[int] = []
         self._at: dict[int, Segment] = {}
 
@@ -46,15 +51,18 @@ class Segments:
 
     def add(self, segment: Segment) -> None:
         """Take a segment that overlaps no other."""
+        self.version += 1
         self._starts.insert(bisect_left(self._starts, segment.lo), segment.lo)
         self._at[segment.lo] = segment
 
     def remove(self, segment: Segment) -> None:
         """Forget a segment."""
+        self.version += 1
         del self._at[segment.lo]
         del self._starts[bisect_left(self._starts, segment.lo)]
 
     def clear(self) -> None:
         """Forget all."""
+        self.version += 1
         self._starts.clear()
         self._at.clear()
