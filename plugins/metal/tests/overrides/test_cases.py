@@ -1,4 +1,4 @@
-"""Every op case that an override computes, against the reference; the forms for a GPU run their kernels in the emulation."""
+"""Every op case that an override computes, against the reference; the forms for a GPU run in the emulation."""
 
 from __future__ import annotations
 
