@@ -2,8 +2,9 @@ import dataclasses
 import math
 
 import pytest
+from ggmlrpc_conformance.report.baseline import Known
 from ggmlrpc_conformance.report.cells import STEPS, group_of, heat_map, share_of
-from ggmlrpc_conformance.results import Accuracy, Verdict
+from ggmlrpc_conformance.results import Accuracy, Ending, Verdict
 
 from ggmlrpc_core.ops import OPS
 
@@ -43,6 +44,12 @@ def test_an_error_near_the_limit_is_darker(make, share, shade):
     accuracy = Accuracy(nmse=share, row=0, largest=0, interop=1.0, tight=0.1)
     (cell,) = heat_map([dataclasses.replace(make.op(), accuracy=accuracy)]).cells
     assert cell.shade == shade
+
+
+def test_a_cell_knows_what_stock_did(make):
+    known = {make.op().full_id: Known("stock-7.0.0", Verdict.UNSUPPORTED, Ending.CLOSED, "", None)}
+    cells = heat_map([make.op(), make.op("ADD", "F32")], known).cells
+    assert [cell.stock for cell in cells] == [Verdict.UNSUPPORTED, None]
 
 
 def test_errors_without_a_finite_share(make):

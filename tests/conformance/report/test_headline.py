@@ -40,6 +40,12 @@ def test_a_broken_must_is_named(make):
     assert head.why.endswith("replayed, but 1 MUST case failed: GET-1")
 
 
+def test_a_known_deviation_breaks_clients_too(make):
+    assert of(make, [make.result(verdict=Verdict.XFAIL)]).answer is Answer.NO
+    assert of(make, [session(make, verdict=Verdict.XFAIL)]).answer is Answer.NO
+    assert of(make, [session(make, verdict=Verdict.XPASS)]).answer is Answer.YES
+
+
 def test_without_sessions_it_is_probable_at_most(make):
     head = of(make, [make.result()])
     assert head.answer is Answer.PROBABLY

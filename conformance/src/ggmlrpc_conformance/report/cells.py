@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
+from ggmlrpc_conformance.report.baseline import Known
 from ggmlrpc_conformance.report.tally import worst
 from ggmlrpc_conformance.results import CaseResult, Verdict
 from ggmlrpc_core.ggml.types import TYPES
@@ -28,6 +30,8 @@ GROUPS = (
     ("training", ("CROSS_ENTROPY", "OPT_STEP")),
 )  # fmt: skip
 
+NOTHING: Mapping[str, Known] = MappingProxyType({})
+
 STEPS = 5
 """Shades of a passing cell."""
 
@@ -42,6 +46,7 @@ class Cell:
         share: error of the worst case over its interop limit; None when nothing was compared.
         worst_id: that case.
         results: all of them.
+        stock: the worst verdict of the same cases on the stock server; None where it is not known.
     """
 
     op: str
@@ -52,6 +57,7 @@ class Cell:
     share: float | None
     worst_id: str
     results: tuple[CaseResult, ...]
+    stock: Verdict | None = None
 
     @property
     def shade(self) -> int:
@@ -94,13 +100,13 @@ def share_of(result: CaseResult) -> float | None:
     return accuracy.nmse / accuracy.interop
 
 
-def heat_map(results: Iterable[CaseResult]) -> HeatMap:
-    """Cells of all op cases."""
+def heat_map(results: Iterable[CaseResult], known: Mapping[str, Known] = NOTHING) -> HeatMap:
+    """Cells of all op cases, beside what the stock server did with them."""
     found: dict[tuple[str, str], list[CaseResult]] = {}
     for result in results:
         if result.op and result.verdict is not Verdict.SKIP:
             found.setdefault((result.op, result.types), []).append(result)
-    cells = [_cell(op, types, inside) for (op, types), inside in found.items()]
+    cells = [_cell(op, types, inside, known) for (op, types), inside in found.items()]
     fields: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
         fields.setdefault((cell.op, _first(cell.types)), []).append(cell)
@@ -126,7 +132,8 @@ def group_of(op: str) -> str:
     return "other"
 
 
-def _cell(op: str, types: str, results: list[CaseResult]) -> Cell:
+def _cell(op: str, types: str, results: list[CaseResult], known: Mapping[str, Known]) -> Cell:
+    stock = [known[r.full_id].verdict for r in results if r.full_id in known]
     judged = [r for r in results if r.verdict.judged]
     shares = [(s, r) for r in results if (s := share_of(r)) is not None]
     share, at = max(shares, key=lambda pair: pair[0]) if shares else (None, None)
@@ -141,6 +148,7 @@ def _cell(op: str, types: str, results: list[CaseResult]) -> Cell:
         share=share,
         worst_id=(culprit if at is None or not verdict.good else at).full_id,
         results=tuple(results),
+        stock=max(stock, key=lambda v: v.severity, default=None),
     )
 
 

@@ -89,14 +89,14 @@ def _replayed(label: str, dates: str, sessions: list[CaseResult]) -> ClientRow:
         for stage, verdict in session.steps.items():
             known = stages.get(stage, Verdict.SKIP)
             stages[stage] = max(known, verdict, key=lambda v: v.severity)
-    good = [s for s in sessions if s.verdict.good or s.verdict is Verdict.XFAIL]
+    good = [s for s in sessions if s.verdict.good or s.verdict is Verdict.XPASS]
     unknown = [s for s in sessions if not s.verdict.judged]
     if len(good) == len(sessions):
         outcome, note = Outcome.WORKS, f"{count(len(sessions), 'recorded session')} replayed"
     elif len(unknown) == len(sessions):
         outcome, note = Outcome.UNKNOWN, "no session could be replayed"
     else:
-        failed = [s for s in sessions if s.verdict.bad or s.verdict is Verdict.UNSUPPORTED]
+        failed = [s for s in sessions if s.verdict.judged and s not in good]
         outcome = Outcome.PARTLY if good else Outcome.BREAKS
         note = f"{len(good)} of {len(sessions)} recorded sessions"
         if failed:

@@ -14,6 +14,8 @@ from ggmlrpc_conformance.report.text import count, joined, listed, plain
 from ggmlrpc_conformance.results import CaseResult, Level, Run, TargetInfo, Verdict
 
 BAD = frozenset({Verdict.FAIL, Verdict.HANG, Verdict.CRASH})
+BROKEN = BAD | {Verdict.XFAIL}
+"""A deviation that is known breaks a client all the same."""
 
 
 class Answer(StrEnum):
@@ -88,7 +90,7 @@ def _answer(
     works = [r.label for r in replayed if r.outcome is Outcome.WORKS]
     broken = [r for r in replayed if r.outcome in (Outcome.PARTLY, Outcome.BREAKS)]
     sessions = sum(len(r.sessions) for r in replayed)
-    faults = [r for r in results if r.level is Level.MUST and r.verdict in BAD]
+    faults = [r for r in results if r.level is Level.MUST and r.verdict in BROKEN]
     clause_ids = listed(sorted({r.clauses[0] for r in faults if r.clauses}))
     if broken:
         first, labels = broken[0], [r.label for r in broken]

@@ -123,7 +123,7 @@ def _view(number: int, run: Run, target: TargetInfo, known: Mapping[str, Known])
             (area, levels, _rest(r for r in results if r.area == area))
             for area, levels in counts.by_area(results)
         ],
-        heat=heat_map(results),
+        heat=heat_map(results, known),
         groups=clusters(results, BAD),
         others=clusters(results, OTHER),
         folded=_folded(results),
