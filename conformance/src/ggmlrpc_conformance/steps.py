@@ -11,10 +11,10 @@ import numpy as np
 from ggmlrpc_conformance import values
 from ggmlrpc_conformance.case import Said
 from ggmlrpc_conformance.context import Context
-from ggmlrpc_conformance.faults import HarnessError, Mismatch, NoAnswer, NotApplicable, StreamEnded
+from ggmlrpc_conformance.faults import HarnessError, Mismatch, NoAnswer, StreamEnded
+from ggmlrpc_conformance.graphs import tensor_list
 from ggmlrpc_conformance.link import Link, Memory
 from ggmlrpc_conformance.results import Ending, Verdict
-from ggmlrpc_core.wire.tensors import to_wire
 
 Step = Mapping[str, Any]
 
@@ -174,10 +174,7 @@ def _graph(ctx: Context, step: Step) -> Said | None:
     tensors: Mapping[str, Step] = step["graph"]
     ids = {name: spec.get("id", n) for n, (name, spec) in enumerate(tensors.items(), start=1)}
     described = [values.tensor(ctx, {"id": ids[name], **t}, ids=ids) for name, t in tensors.items()]
-    try:
-        array = to_wire(link.dialect, [d.record for d in described])
-    except KeyError as exc:
-        raise NotApplicable(f"{link.dialect.name} has no {exc.args[0]}") from exc
+    array = tensor_list(link.dialect, [d.record for d in described])
     for row, d in enumerate(described):
         for key, value in d.wire.items():
             if key in (array.dtype.names or ()):
