@@ -72,7 +72,6 @@ def metal(
 def kernels_run(metal: EmulatedMetal | RealMetal) -> Iterator[EmulatedMetal | RealMetal]:
     """In place of mx.fast.metal_kernel what runs on this machine."""
     import mlx.core as mx
-
     from ggmlrpc_metal.kernels import build
 
     build.kernel_of.cache_clear()

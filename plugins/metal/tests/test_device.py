@@ -88,7 +88,7 @@ def test_hooks_open_what_they_are_asked_for(gpu):
 
 
 def test_memory_beyond_what_is_free_is_refused(device):
-    free, total = device.memory()
+    _, total = device.memory()
     for size in (total + 1, device.max_size + 1, 1 << 62):
         with pytest.raises(OutOfDeviceMemory, match="expected at most"):
             device.alloc(size)
@@ -153,7 +153,9 @@ def step(made, plan, at: int) -> np.ndarray:
     write(made.tokens.buffer, made.tokens.offset, np.int32(7 * at % 96).tobytes())
     write(made.pos.buffer, made.pos.offset, np.int32(at).tobytes())
     write(made.rows.buffer, made.rows.offset, np.int64(at).tobytes())
-    write(made.mask.buffer, made.mask.offset, np.where(np.arange(64) <= at, 0, -np.inf).astype("f2"))
+    write(
+        made.mask.buffer, made.mask.offset, np.where(np.arange(64) <= at, 0, -np.inf).astype("f2")
+    )
     plan.run(never)
     return values(made.outputs[-1])
 

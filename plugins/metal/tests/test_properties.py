@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ggmlrpc_metal.device import MetalDevice
-from twin import SIZE, Maker, Twin, compute
-
-from ggmlrpc_core.testing.run_case import read
+from twin import Maker, Twin, compute
 
 STEPS = 8
 SEEDS, MORE_SEEDS = range(40), range(40, 1500)

@@ -1,7 +1,7 @@
 """Random graphs and accesses on two buffers of a device, and the same on plain NumPy bytes.
 
-Tensors lie anywhere, so they overlap as an allocator that reuses memory makes them and are read as other types; views are
-strided and transposed; nodes write to new memory, over their source, in place, into views and by row number.
+Tensors lie anywhere, so they overlap as an allocator that reuses memory makes them and are read as other types; views
+are strided and transposed; nodes write to new memory, over their source, in place, into views and by row number.
 """
 
 from __future__ import annotations
