@@ -21,8 +21,15 @@ DONE, FAILED, WRONG_USAGE = 0, 1, 2
 COMMANDS = {
     "serve": "Serve the devices of this machine to llama.cpp clients.",
     "devices": "Open each device and multiply two small matrices on it.",
+    "top": "Watch a server that runs with --metrics.",
     "plugins": "List the plugins and their devices.",
+    "dialects": "List the versions of the protocol.",
     "cache": "List, verify, prune and seed a hash cache.",
+    "record": "Record the sessions of clients, as a proxy before a server.",
+    "replay": "Replay a recording on a server and judge its answers.",
+    "show": "Print the messages of a recording.",
+    "scrub": "Take weights, prompts and names out of a recording.",
+    "complete": "Write a server's answers into a recording as what is expected.",
 }
 """Subcommand, which is also the module in this package, to its help in one line."""
 

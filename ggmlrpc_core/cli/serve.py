@@ -8,7 +8,7 @@ import threading
 
 import click
 
-from ggmlrpc_core.cli.options import HELP, SIZE, split_names
+from ggmlrpc_core.cli.options import HELP, LISTEN, SIZE, listen_endpoint, split_names
 
 _STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK")  # the last on Windows only
 
@@ -83,7 +83,25 @@ _STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK")  # the last on Windows only
     metavar="OPERATIONS",
     help="Bound of one graph, estimated from its shapes.",
 )
-@click.option("--dialect", metavar="NAME", help="Version to announce. Default: the newest.")
+@click.option(
+    "--dialect",
+    metavar="NAME",
+    help="Version to announce, of `ggmlrpc dialects`, or auto to find out what clients speak. "
+    "Default: the newest.",
+)
+@click.option(
+    "--listen",
+    type=LISTEN,
+    multiple=True,
+    metavar="[HOST:]PORT=NAME",
+    help="Announce another version on a further port. May be repeated; devices and bounds are shared.",
+)
+@click.option(
+    "--metrics",
+    metavar="[HOST:]PORT",
+    help="Serve /metrics (Prometheus), /status (JSON) and /healthz over HTTP; host 127.0.0.1 "
+    "unless named.",
+)
 def command(
     host: str,
     port: int,
@@ -99,13 +117,17 @@ def command(
     max_clients: int,
     max_graph_work: float,
     dialect: str | None,
+    listen: tuple[tuple[str, str], ...],
+    metrics: str | None,
 ) -> None:
     """Start the server and wait for a signal."""
     from ggmlrpc_core.cli import logs
     from ggmlrpc_core.cli.warm import warm as make_warm
     from ggmlrpc_core.plugins import Plugins
     from ggmlrpc_core.server import Endpoint, ServerLimits, start_server
-    from ggmlrpc_core.server.banner import advice, banner, warning
+    from ggmlrpc_core.server.banner import advice, banner, dialects_spoken, warning
+    from ggmlrpc_core.server.metrics import MetricsServer
+    from ggmlrpc_core.server.status import status_of
 
     logs.set_up()
     stop = _stop_on_signals()
@@ -119,6 +141,7 @@ def command(
         n_threads=threads,
         devices=split_names(devices),
         dialect=dialect,
+        listen=[(listen_endpoint(where, host), name) for where, name in listen],
         limits=ServerLimits(
             memory_total=max_memory,
             memory_per_client=max_memory_per_client,
@@ -130,19 +153,30 @@ def command(
         cache_shared=cache_shared,
         plugins=plugins,
     )
+    watched = None
     try:
+        if metrics is not None:
+            watched = MetricsServer(
+                Endpoint.parse(metrics), lambda: status_of(server), healthy=server.problem
+            )
         shown = banner(
             server.dialect.version,
             server.endpoint,
             cache=server.cache_directory,
             devices=server.summaries(),
         )
-        click.echo(f"{shown}\n\n{advice(server.endpoint)}")
-        if (words := warning(server.endpoint)) is not None:
-            click.echo(words, err=True)
+        spoken = dialects_spoken([(where, str(offer)) for where, offer in server.offers])
+        click.echo("\n".join([shown, "", *spoken, advice(server.endpoint)]))
+        if watched is not None:
+            click.echo(f"Metrics: http://{watched.endpoint}/metrics")
+        for where, _ in server.offers:
+            if (words := warning(where)) is not None:
+                click.echo(words, err=True)
         while not stop.wait(1.0):  # a wait without end cannot be interrupted on Windows
             pass
     finally:
+        if watched is not None:
+            watched.close()
         server.close()
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ggmlrpc_core.endpoint import DEFAULT_HOST, DEFAULT_PORT, Endpoint
+from ggmlrpc_core.wire.dialects import newest
 from ggmlrpc_core.wire.version import ProtocolVersion
 
 MIB = 1024 * 1024
@@ -51,6 +52,13 @@ def banner(
         _labelled("transport", "Unix socket" if endpoint.unix_path else "TCP"),
     ]
     return "\n".join(lines)
+
+
+def dialects_spoken(offers: Sequence[tuple[Endpoint, str]]) -> list[str]:
+    """A line for each listener and what is announced there; nothing for one that announces the newest."""
+    if len(offers) == 1 and offers[0][1] == newest().name:
+        return []
+    return [f"{endpoint} announces {name}" for endpoint, name in offers]
 
 
 def advice(endpoint: Endpoint) -> str:

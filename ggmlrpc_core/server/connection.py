@@ -14,6 +14,7 @@ from ggmlrpc_core.engine.events import PEER_CLOSED, Request
 from ggmlrpc_core.engine.limits import Limits
 from ggmlrpc_core.errors import DeviceError, GgmlRpcError, GraphStopped
 from ggmlrpc_core.server import trace
+from ggmlrpc_core.server.counters import ClientCounters
 from ggmlrpc_core.server.dialogue import Dialogue
 from ggmlrpc_core.server.link import SocketLink
 from ggmlrpc_core.server.offer import Offer
@@ -40,6 +41,8 @@ class ServedClient:
     ) -> None:
         self._sock = sock
         self._label = label
+        self._services = services
+        self.counters = ClientCounters(label)
         self._lock = threading.Lock()
         self._closing = False
         self._told = False
@@ -55,10 +58,26 @@ class ServedClient:
         self._conn = self._dialogue.conn
         self._link = SocketLink(sock, self._conn, limits=limits)
         self._session = Session(
-            services, self._link, dialogue=self._dialogue, peer=peer, on_fault=self._fail
+            services,
+            self._link,
+            dialogue=self._dialogue,
+            peer=peer,
+            counters=self.counters,
+            on_fault=self._fail,
         )
         # Looked up once: a level that changes later does not cost every message a call.
         self._trace = log.isEnabledFor(logging.DEBUG)
+        services.counters.enter(self.counters)
+
+    @property
+    def memory_used(self) -> int:
+        """Bytes of the client's buffers."""
+        return self._session.memory_used
+
+    @property
+    def speaks(self) -> str:
+        """Name of the dialect that it was told, or is taken for."""
+        return self._dialogue.announced.name
 
     def serve(self) -> None:
         """Answer requests until the client leaves, breaks a rule or `shutdown` is called."""
@@ -82,6 +101,7 @@ class ServedClient:
         except Exception as exc:  # a device that cannot free is no reason to keep the client
             log.error("[%s] not closed cleanly: %s: %s", self._label, type(exc).__name__, exc)
         self._sock.close()
+        self._services.counters.leave(self.counters, fault=self._told)
 
     def shutdown(self) -> None:
         """End the connection, from any thread."""
@@ -90,7 +110,7 @@ class ServedClient:
         self._link.shutdown()
 
     def _answer_all(self) -> None:
-        conn, link, session = self._conn, self._link, self._session
+        conn, link, session, counters = self._conn, self._link, self._session, self.counters
         while True:
             event = link.next_event()
             if event is PEER_CLOSED:
@@ -100,6 +120,7 @@ class ServedClient:
             self._dialogue.heard(event.command)
             if self._trace:
                 log.debug("[%s] %s", self._label, trace.request_line(event))
+            counters.request(event.command, event.size, event.body_size)
             answer = session.handle(event)
             if link.answer_due:
                 reply = conn.reply(**(answer or {}))
@@ -108,6 +129,7 @@ class ServedClient:
                         "[%s] %s", self._label, trace.reply_line(event.command, len(reply) - 8)
                     )
                 link.send(reply)
+                counters.sent += len(reply)
             elif (
                 self._trace and (size := event.fields.get("size")) and event.command == "GET_TENSOR"
             ):

@@ -32,6 +32,11 @@ class SessionMemory:
         self._own = Budget(services.limits.memory_per_client)
         self._loose: set[tuple[int, Any]] = set()  # (device, memory)
 
+    @property
+    def used(self) -> int:
+        """Bytes of the session's buffers."""
+        return self._own.used
+
     def allocate(self, device: int, size: int) -> OwnedBuffer | None:
         """A new buffer; None when a limit, the device or the address space says no.
 

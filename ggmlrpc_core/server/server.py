@@ -20,6 +20,7 @@ from ggmlrpc_core.endpoint import DEFAULT_ENDPOINT, Endpoint
 from ggmlrpc_core.errors import LocalProtocolError
 from ggmlrpc_core.server.banner import DeviceSummary
 from ggmlrpc_core.server.connection import ServedClient
+from ggmlrpc_core.server.counters import Counters
 from ggmlrpc_core.server.hash_cache import HashCache
 from ggmlrpc_core.server.limits import DEFAULT_LIMITS, Budget, ServerLimits
 from ggmlrpc_core.server.listener import Listener
@@ -137,6 +138,28 @@ class Server:
         return self._cache.directory if self._cache else None
 
     @property
+    def counters(self) -> Counters:
+        """What is counted."""
+        return self._services.counters
+
+    @property
+    def limits(self) -> ServerLimits:
+        """Bounds on what clients may cost."""
+        return self._services.limits
+
+    def connections(self) -> list[ServedClient]:
+        """The clients that are connected."""
+        with self._lock:
+            return list(self._connections)
+
+    def problem(self) -> str:
+        """Why clients cannot be served now; "" when they can."""
+        if self._closed.is_set():
+            return "the server is closing"
+        lost = [served.name for served in self.devices if served.worker.gone]
+        return f"device {', '.join(lost)} is lost" if lost else ""
+
+    @property
     def n_clients(self) -> int:
         """Connections right now."""
         with self._lock:
@@ -229,6 +252,7 @@ class Server:
                     "[%s] closed: server: number of clients is %d, expected at most %d",
                     label, len(self._connections) + 1, limits.max_clients,
                 )  # fmt: skip
+                self.counters.refuse()
                 sock.close()
                 return
             connection = ServedClient(sock, self._services, offer=offer, label=label, peer=peer)

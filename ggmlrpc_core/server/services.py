@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ggmlrpc_core.server.counters import Counters
 from ggmlrpc_core.server.hash_cache import HashCache
 from ggmlrpc_core.server.limits import Budget, ServerLimits
 from ggmlrpc_core.server.schedule import ServedDevice
@@ -19,9 +20,11 @@ class Services:
         limits: bounds of the server.
         memory: the account of all clients together.
         cache: of uploads; None when the server has none.
+        counters: of all clients.
     """
 
     devices: Sequence[ServedDevice]
     limits: ServerLimits
     memory: Budget
     cache: HashCache | None = None
+    counters: Counters = field(default_factory=Counters)

@@ -12,6 +12,7 @@ Source: docs/reference/protocol, server semantics; ggml-rpc.cpp rpc_server @ 7.0
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from time import perf_counter
 from typing import Any, Protocol
 
 from ggmlrpc_core.device import Device
@@ -21,6 +22,7 @@ from ggmlrpc_core.graph.bind import bind_tensor
 from ggmlrpc_core.graph.tensor import Tensor
 from ggmlrpc_core.server.access import Access
 from ggmlrpc_core.server.buffers import OwnedBuffer
+from ggmlrpc_core.server.counters import ClientCounters
 from ggmlrpc_core.server.dialogue import Dialogue
 from ggmlrpc_core.server.graphs import GraphStore, Plan
 from ggmlrpc_core.server.memory import SessionMemory
@@ -67,6 +69,7 @@ class Session:
         link: the connection, for data.
         dialogue: what the client speaks.
         peer: address of the client without port, for the cache.
+        counters: of this client.
         on_fault: is called on a device's thread when work of this session failed there.
     """
 
@@ -77,6 +80,7 @@ class Session:
         *,
         dialogue: Dialogue,
         peer: str,
+        counters: ClientCounters,
         on_fault: Callable[[BaseException], None],
     ) -> None:
         self._devices = services.devices
@@ -84,6 +88,8 @@ class Session:
         self._link = link
         self._dialogue = dialogue
         self._peer = peer
+        self._counters = counters
+        self._times = [services.counters.graph_times(served.name) for served in services.devices]
         self._schedule = Schedule(services.devices, on_fault, peer_left=link.peer_left)
         self._access = Access(services.devices, self._schedule)
         self._memory = SessionMemory(services, self._schedule)
@@ -109,6 +115,11 @@ class Session:
     def owns(self, handle: int) -> bool:
         """Whether a handle is a buffer of this client."""
         return self._buffers.get(handle) is not None
+
+    @property
+    def memory_used(self) -> int:
+        """Bytes of this client's buffers."""
+        return self._memory.used
 
     def close(self) -> None:
         """Stop the work of this session and free what it owns."""
@@ -228,6 +239,7 @@ class Session:
         owned, start = self._region(request, size)
         self._schedule.settle(owned.device)
         self._link.send_data(size, self._access.read(owned, start, size))
+        self._counters.sent += size
         return None
 
     def memset_tensor(self, request: Request) -> Answer:
@@ -269,9 +281,17 @@ class Session:
 
     def _run(self, plan: Plan) -> Answer:
         worker, should_stop = self._devices[plan.device].worker, self._schedule.should_stop
+        times = self._times[plan.device]
+        self._counters.graphs += 1
+
+        def run() -> None:
+            started = perf_counter()
+            plan.run(worker.device, should_stop)
+            times.add(perf_counter() - started)
+
         self._schedule.submit(
             plan.device,
-            lambda: plan.run(worker.device, should_stop),
+            run,
             touches=plan.touches,
             weight=plan.weight,
         )

@@ -101,6 +101,7 @@ class DeviceWorker:
         report: is given a sentence when the device is lost, comes back or cannot be closed.
 
     Attributes:
+        busy_seconds: that the thread has worked.
         device: the open device; after a loss that could not be repaired, the one that was lost.
 
     Raises:
@@ -125,6 +126,7 @@ class DeviceWorker:
         self._clock = 0.0  # device time of the lane that was served last
         self._stopping = False
         self._gone = False
+        self.busy_seconds = 0.0
         opened: SimpleQueue[BaseException | None] = SimpleQueue()
         self._thread = threading.Thread(
             target=self._main, args=(opened,), name=f"ggmlrpc {name}", daemon=True
@@ -144,6 +146,17 @@ class DeviceWorker:
             lane.ended = self._stopping
             self._lanes.append(lane)
         return lane
+
+    @property
+    def queued(self) -> int:
+        """Jobs that wait."""
+        with self._lock:
+            return sum(len(lane.jobs) for lane in self._lanes)
+
+    @property
+    def gone(self) -> bool:
+        """Whether the device was lost and could not be opened again."""
+        return self._gone
 
     def submit(self, lane: Lane, work: Callable[[], Any]) -> Job:
         """Queue work behind the lane's earlier jobs. Returns at once."""
@@ -250,7 +263,9 @@ class DeviceWorker:
             job.run()
         except BaseException as exc:  # belongs to the session, which decides what to say
             fault = exc
-        lane.seconds += perf_counter() - started
+        seconds = perf_counter() - started
+        lane.seconds += seconds
+        self.busy_seconds += seconds
         if isinstance(fault, DeviceLost):
             self._lose(fault)
         elif fault is not None:

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from ggmlrpc_core.client.connection import connect
+from ggmlrpc_core.client.greeting import connect
 from ggmlrpc_core.ggml.numbering import NEWEST
 from ggmlrpc_core.ggml.types import TYPES
 from ggmlrpc_core.graph.tensor import FLAG_COMPUTE, contiguous_nb

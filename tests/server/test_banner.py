@@ -6,7 +6,14 @@ import pytest
 
 from ggmlrpc_core.endpoint import Endpoint
 from ggmlrpc_core.server import banner as module
-from ggmlrpc_core.server.banner import DeviceSummary, advice, banner, likely_address, warning
+from ggmlrpc_core.server.banner import (
+    DeviceSummary,
+    advice,
+    banner,
+    dialects_spoken,
+    likely_address,
+    warning,
+)
 from ggmlrpc_core.wire.version import V
 
 LAN = Endpoint("192.0.2.7", 50052)
@@ -94,3 +101,12 @@ def test_without_a_route_the_host_name_is_shown(monkeypatch):
     monkeypatch.setattr(module.socket, "socket", no_socket)
     monkeypatch.setattr(module.socket, "gethostname", lambda: "box")
     assert likely_address(Endpoint("::", 1)) == "box"
+
+
+def test_what_each_listener_announces():
+    assert dialects_spoken([(Endpoint(), "7.0.0")]) == []
+    assert dialects_spoken([(Endpoint(), "5.1.0")]) == ["127.0.0.1:50052 announces 5.1.0"]
+    assert dialects_spoken([(Endpoint(), "7.0.0"), (LAN, "3.6.1")]) == [
+        "127.0.0.1:50052 announces 7.0.0",
+        "192.0.2.7:50052 announces 3.6.1",
+    ]

@@ -227,7 +227,7 @@ def test_a_graph_that_makes_no_sense_anywhere(start, peer, log, tensor):
     assert one.is_closed()
     (line,) = log
     assert "closed: GRAPH_COMPUTE: " in line
-    assert "ADD 'c', read as 3.6.1; none of 3 numberings fits (3.6.1, 3.6.0)]" in line
+    assert "ADD 'c', read as 3.6.1; none of 4 numberings fits (3.6.1, 3.6.0)]" in line
 
 
 def test_nodes_of_the_fork_at_a_listener_of_upstream(start, peer, log):
