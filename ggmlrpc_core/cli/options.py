@@ -28,6 +28,36 @@ class SizeType(click.ParamType):
 
 SIZE = SizeType()
 
+
+class ListenType(click.ParamType):
+    """A further listener, `[HOST:]PORT=NAME`."""
+
+    name = "listen"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Text to (endpoint without a host where none was said, name)."""
+        if isinstance(value, tuple):
+            return value
+        where, equals, dialect = str(value).rpartition("=")
+        if not (where and equals and dialect):
+            self.fail(f"{value!r} is not a port and a dialect such as 50053=3.6.1", param, ctx)
+        return where, dialect
+
+
+LISTEN = ListenType()
+
+
+def listen_endpoint(where: str, host: str) -> str:
+    """The endpoint of `--listen`: a port alone is on the host of `--host`."""
+    if not where.isdecimal():
+        return where
+    if host.startswith("unix:"):
+        host = "127.0.0.1"  # a port is for TCP
+    return f"[{host}]:{where}" if ":" in host else f"{host}:{where}"
+
+
 HELP = {"help_option_names": ["-h", "--help"]}
 """Context settings of every subcommand."""
 

@@ -24,7 +24,7 @@ from ggmlrpc_core.ggml.numbering import Numbering, numbering
 from ggmlrpc_core.wire import schema
 from ggmlrpc_core.wire.commands import COMMANDS, HELLO, Command
 from ggmlrpc_core.wire.layout import Layout, Params
-from ggmlrpc_core.wire.spans import Span, spans
+from ggmlrpc_core.wire.spans import COMPUTE_FLAG, Span, spans
 from ggmlrpc_core.wire.version import ProtocolVersion, V
 
 FIRST_SPOKEN = V(5, 1)
@@ -101,6 +101,11 @@ class Dialect:
     def foreign_data_is_zero(self) -> bool:
         """Clients send address 0 for tensors of other servers; before 4.0 they send whatever they have."""
         return self.version >= V(4, 0)
+
+    @property
+    def compute_flag(self) -> bool:
+        """Nodes that are to be computed have a flag; where no node has it, all are."""
+        return not self.fork and self.shipped >= COMPUTE_FLAG
 
     @cached_property
     def by_name(self) -> MappingProxyType[str, WireCommand]:

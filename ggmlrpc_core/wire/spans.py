@@ -18,6 +18,9 @@ ERAS = {"none-A": ERA_A, "none-B": ERA_B, "none-C": ERA_C, "none-D": ERA_D, "non
 FORK = "ik"
 _DEFAULT_SOURCES = 10
 
+COMPUTE_FLAG = "2026-01-19"
+"""Since then clients set a flag on nodes that are to be computed, and servers skip the others (inside 3.6.0)."""
+
 _ROW = re.compile(
     r"(?P<era>none-[A-E])|(?:(?P<fork>ik)-)?(?P<version>\d+\.\d+\.\d+)(?: \((?P<sources>\d+) sources\))?"
 )
@@ -72,9 +75,11 @@ def _first(row: dict[str, str]) -> str:
 
 
 def _changes(numbered_as: str, start: str, end: str) -> list[str]:
-    """The start, and the dates inside at which numbers moved."""
-    inside = {d for v, d in numbering_dates() if v == numbered_as and start < d < (end or "9999")}
-    return sorted({start} | inside)
+    """The start, and the dates inside at which numbers moved or the compute flag came."""
+    dates = {d for v, d in numbering_dates() if v == numbered_as}
+    if not numbered_as.startswith(FORK):
+        dates.add(COMPUTE_FLAG)
+    return sorted({start} | {d for d in dates if start < d < (end or "9999")})
 
 
 def _numbered_as(match: re.Match[str]) -> str:

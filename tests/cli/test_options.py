@@ -3,7 +3,7 @@
 import click
 import pytest
 
-from ggmlrpc_core.cli.options import SIZE, split_names
+from ggmlrpc_core.cli.options import LISTEN, SIZE, listen_endpoint, split_names
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,37 @@ def test_no_sizes(text):
 )
 def test_names(text, names):
     assert split_names(text) == names
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "name"),
+    [
+        ("50053=3.6.1", "50053", "3.6.1"),
+        ("0.0.0.0:50053=2.0.0@2025-08-05", "0.0.0.0:50053", "2.0.0@2025-08-05"),
+        ("unix:/run/a=b=auto", "unix:/run/a=b", "auto"),
+    ],
+)
+def test_listeners(text, where, name):
+    assert LISTEN.convert(text, None, None) == (where, name)
+    assert LISTEN.convert((where, name), None, None) == (where, name)
+
+
+@pytest.mark.parametrize("text", ["50053", "=3.6.1", "50053=", ""])
+def test_no_listeners(text):
+    with pytest.raises(
+        click.BadParameter, match=r"is not a port and a dialect such as 50053=3\.6\.1"
+    ):
+        LISTEN.convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    ("where", "host", "endpoint"),
+    [
+        ("50053", "127.0.0.1", "127.0.0.1:50053"),
+        ("50053", "::", "[::]:50053"),
+        ("50053", "unix:/s", "127.0.0.1:50053"),
+        ("host:1", "127.0.0.1", "host:1"),
+    ],
+)
+def test_a_port_alone_is_on_the_host_of_the_server(where, host, endpoint):
+    assert listen_endpoint(where, host) == endpoint

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from ggmlrpc_core.client.connection import connect
+from ggmlrpc_core.client.greeting import connect
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
 
@@ -131,3 +131,30 @@ def test_a_device_that_does_not_exist(serve):
     _, err = process.communicate(timeout=20)
     assert process.returncode == 1
     assert err == "ggmlrpc: --device: name is CUDA7, expected one of: NULL0\n"
+
+
+@posix_only
+def test_listeners_of_several_versions(serve):
+    process = serve(
+        "-p", "0", "--dialect", "auto", "--listen", "0=3.6.1", "--listen", "[::1]:0=none-C"
+    )
+    lines = lines_until(process, "Only this machine")
+    assert lines[0] == "Starting RPC server v7.0.0"
+    at = lines.index("")
+    shown = [re.sub(r":\d+ ", ":PORT ", line) for line in lines[at + 1 : at + 4]]
+    assert shown == [
+        "127.0.0.1:PORT announces every version, by trial (auto)",
+        "127.0.0.1:PORT announces 3.6.1",
+        "[::1]:PORT announces none-C",
+    ]
+    endpoint = lines[at + 2].split()[0]
+    with connect(endpoint, 20, dialect="3.6.1") as client:
+        assert client.call("DEVICE_COUNT") == {"device_count": 1}
+
+
+def test_a_dialect_that_does_not_exist(serve):
+    for words in (["--dialect", "8.0.0"], ["--listen", "0=8.0.0"]):
+        process = serve("-p", "0", *words)
+        out, err = process.communicate(timeout=20)
+        assert (process.returncode, out) == (2, "")
+        assert err.startswith("ggmlrpc: dialect: name is '8.0.0', expected one of none-A, none-B, ")
