@@ -22,6 +22,7 @@ from typing import Any
 
 import mlx.core as mx
 import numpy as np
+from emulation.guarded import Guarded, guarded_span
 
 HERE = Path(__file__).parent
 FLAGS = ["-std=c++17", "-O1", "-ffp-contract=off", "-nostdlib++", "-nostdinc++", f"-I{HERE}"]
@@ -29,8 +30,11 @@ FLAGS = ["-std=c++17", "-O1", "-ffp-contract=off", "-nostdlib++", "-nostdinc++",
 WARNINGS = ["-Wall", "-Werror", "-Wno-unknown-attributes", "-Wno-ignored-attributes", "-Wno-unused"]
 # What zig adds by itself.
 ZIG = ["-Wno-unused-command-line-argument", "-fno-sanitize=undefined"]
-GUARD = 64
-"""Elements behind every result that must stay as they are."""
+FAULTS = {
+    1: "some lanes of a simdgroup did not reach simd_sum",
+    2: "memory outside of an array, or an argument was written",
+}
+"""What run_* of metal_run.h answers."""
 
 FENCED = re.compile(r"```\n(.*?)\n```", re.DOTALL)
 SIGNATURE = re.compile(r"\[\[kernel\]\] void (\w+)\((.*?)\) \{\n", re.DOTALL)
@@ -212,37 +216,35 @@ class EmulatedMetal:
         self.launches += 1
         memory = [np.asarray(a) for a in inputs]
         pairs = list(zip(call["output_shapes"], call["output_dtypes"]))
-        # Every byte is 0xff, which is NaN: what a kernel leaves out is seen.
-        sizes = [int(np.prod(shape, dtype=np.int64)) for shape, _ in pairs]
         assert all(dtype == mx.float32 for _, dtype in pairs)
-        outputs = [np.full(n + GUARD, 0xFFFFFFFF, np.uint32) for n in sizes]
-        keep: list[np.ndarray] = []
-
-        def address(array: np.ndarray) -> int:
-            keep.append(array)
-            return array.ctypes.data
-
-        named: dict[str, int] = {}
-        names = [n for kind, n, attribute in _parameters(source) if attribute == "buffer"]
+        # Every byte is 0xff, which is NaN: what a kernel leaves out is seen.
+        results = [
+            Guarded(np.full(4 * int(np.prod(shape)), 0xFF, np.uint8), read_only=False)
+            for shape, _ in pairs
+        ]
+        names = [n for _, n, attribute in _parameters(source) if attribute == "buffer"]
         plain = [n for n in names if not n.endswith(("_shape", "_strides", "_ndim"))]
-        for n, array in zip(plain, [*memory, *outputs], strict=True):
-            named[n] = address(array)
-            named[f"{n}_shape"] = address(np.array(array.shape, np.int32))
+        spans = [guarded_span(array) for array in memory]
+        address = dict(zip(plain, [one.address for one in (*spans, *results)], strict=True))
+        keep = []
+        for n, array in zip(plain, memory):
             steps = [s // array.itemsize for s in array.strides]
-            named[f"{n}_strides"] = address(np.array(steps, np.int64))
-            named[f"{n}_ndim"] = address(np.array([array.ndim], np.int32))
-        parameters = [named.get(n, 0) for _, n, _ in _parameters(source)]
+            facts = {
+                "shape": np.array(array.shape, np.int32),
+                "strides": np.array(steps, np.int64),
+                "ndim": np.array([array.ndim], np.int32),
+            }
+            keep.append(facts)
+            address |= {f"{n}_{what}": values.ctypes.data for what, values in facts.items()}
+        parameters = [address.get(n, 0) for _, n, _ in _parameters(source)]
         status = self._runners[source](
             (ctypes.c_void_p * len(parameters))(*parameters),
             (ctypes.c_uint * 3)(*call["grid"]),
             (ctypes.c_uint * 3)(*call["threadgroup"]),
         )
         if status:
-            raise KernelFailed("some lanes of a simdgroup did not reach simd_sum")
-        for n, output in zip(sizes, outputs):
-            if (output[n:] != 0xFFFFFFFF).any():
-                raise KernelFailed("elements behind the result were written")
+            raise KernelFailed(FAULTS[status])
         return [
-            mx.array(output[:n].view(np.float32).reshape(shape))
-            for n, output, (shape, _) in zip(sizes, outputs, pairs)
+            mx.array(one.bytes.view(np.float32).reshape(shape))
+            for one, (shape, _) in zip(results, pairs)
         ]

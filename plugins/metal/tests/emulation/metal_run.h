@@ -5,6 +5,8 @@
 // its result open. Threadgroup memory and barriers are not there, as no kernel uses them.
 #pragma once
 #include "metal_common.h"
+#include <setjmp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <ucontext.h>
 #define device
@@ -31,6 +33,10 @@ static uint simdgroup;
 static uint3 group, group_size, grid_size;
 static void (*body)(void**);
 static void** arguments;
+
+static sigjmp_buf outside;
+
+static void fault(int) { siglongjmp(outside, 1); }
 
 static void enter() {
   body(arguments);
@@ -72,7 +78,7 @@ static bool run_simdgroup(int n) {
 }
 
 // As Metal's dispatchThreads: the last threadgroup of a row may be smaller.
-static int launch(void (*kernel_body)(void**), void** args, const uint* grid, const uint* group_shape) {
+static int run_grid(void (*kernel_body)(void**), void** args, const uint* grid, const uint* group_shape) {
   body = kernel_body;
   arguments = args;
   grid_size = {grid[0], grid[1], grid[2]};
@@ -93,6 +99,19 @@ static int launch(void (*kernel_body)(void**), void** args, const uint* grid, co
           if (!run_simdgroup(n)) return 1;
         }
   return 0;
+}
+
+// 0, or what went wrong; see FAULTS of metal.py. Arrays lie between pages that nobody may touch.
+static int launch(void (*kernel_body)(void**), void** args, const uint* grid, const uint* group_shape) {
+  struct sigaction ours = {}, segv, bus;
+  ours.sa_handler = fault;
+  ours.sa_flags = SA_NODEFER;
+  sigaction(SIGSEGV, &ours, &segv);
+  sigaction(SIGBUS, &ours, &bus);
+  int status = sigsetjmp(outside, 1) ? 2 : run_grid(kernel_body, args, grid, group_shape);
+  sigaction(SIGSEGV, &segv, nullptr);
+  sigaction(SIGBUS, &bus, nullptr);
+  return status;
 }
 
 // The thread positions that a kernel may name.

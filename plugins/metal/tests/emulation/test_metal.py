@@ -57,9 +57,19 @@ def test_a_simd_sum_that_some_lanes_do_not_reach_is_refused(emulated: EmulatedMe
         run(emulated, source)
 
 
-def test_writing_behind_the_result_is_refused(emulated: EmulatedMetal) -> None:
-    with pytest.raises(KernelFailed, match="behind"):
-        run(emulated, "y[thread_position_in_grid.x + 1] = 0.0f;")
+@pytest.mark.parametrize(
+    "source",
+    [
+        "y[thread_position_in_grid.x + 1] = 0.0f;",
+        "y[int(thread_position_in_grid.x) - 1024] = 0.0f;",
+        "y[thread_position_in_grid.x] = x[thread_position_in_grid.x + 1];",
+        "((device float*)x)[0] = 1.0f;",
+    ],
+    ids=["write behind", "write before", "read behind", "write an argument"],
+)
+def test_touching_what_is_not_its_own_is_refused(source: str, emulated: EmulatedMetal) -> None:
+    with pytest.raises(KernelFailed, match="outside of an array"):
+        run(emulated, source)
 
 
 def test_what_nobody_wrote_is_nan(emulated: EmulatedMetal) -> None:

@@ -62,11 +62,12 @@ def x_of(*shape: int) -> np.ndarray:
 
 
 def mul_mat_nmse(name: str, *, columns: int) -> float:
-    """A product with 5 rows, weights shared by 2 of 4 slices, as a view with gaps."""
-    raw = weights(name, 1, 2, 5)
-    x = x_of(2, 2, columns, row_length(TYPES[name]))
+    """A product with 5 rows, 2 x 3 slices of weights for 4 x 3 of x, as a view with gaps."""
+    raw = weights(name, 2, 3, 5)
+    x = x_of(4, 3, columns, row_length(TYPES[name]))
     got = kernels.mul_mat(mx, name, scattered(raw), mx.array(x))
-    want = x.astype(np.float64) @ np.swapaxes(quants.to_f32(np, raw, TYPES[name]), 2, 3)
+    values = np.repeat(quants.to_f32(np, raw, TYPES[name]), 2, axis=0)
+    want = x.astype(np.float64) @ np.swapaxes(values, 2, 3)
     return nmse(np.array(got), want)
 
 
