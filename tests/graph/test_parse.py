@@ -216,3 +216,28 @@ def test_names_of_a_peer_are_escaped():
     message = refusal([3], [A._replace(name=b"\x1b[31m\n", data=0), B, SUM])
     assert "\x1b" not in message
     assert "\n" not in message
+
+
+def test_a_view_of_an_old_client_is_in_the_buffer_of_what_it_shows():
+    """Clients of before 2024-06 name the buffer of the graph's results in views of anything."""
+    other = {9: OWN, 8: Bound("results", 1 << 40, 64)}.get
+    whole = record(1)
+    view = record(2, "VIEW", (1,), at=16, ne=(4, 1, 1, 1), view_src=1, buffer=8)
+    copy = record(3, "CPY", (1, 2), at=16, ne=(4, 1, 1, 1), view_src=1, buffer=8)
+
+    def read(name, *records):
+        d = dialect(name)
+        return parse_graph(
+            np.array([3], np.uint64), to_wire(d, list(records)), dialect=d, resolve=other,
+            check_nodes=lambda table, rows: None,
+        )  # fmt: skip
+
+    (node,) = read("none-A", whole, view, copy).nodes
+    assert (node.buffer, node.offset) == ("buffer", 16)
+    assert [(s.buffer, s.offset) for s in node.src] == [("buffer", 0), ("buffer", 16)]
+    with pytest.raises(BadGraph, match="region is"):
+        read("7.0.0", whole, view, copy)
+    with pytest.raises(BadGraph, match="region is"):
+        read("none-A", whole, view, copy._replace(data=BASE + SIZE))
+    with pytest.raises(BadGraph, match="region is"):
+        read("none-A", whole, view, copy._replace(view_src=0))
