@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import click
 
@@ -27,6 +28,24 @@ class SizeType(click.ParamType):
 
 
 SIZE = SizeType()
+
+
+class NetworkType(click.ParamType):
+    """An address or a network of addresses."""
+
+    name = "network"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> IPv4Network | IPv6Network:
+        """Text to a network."""
+        try:
+            return ip_network(str(value), strict=False)
+        except ValueError:
+            self.fail(f"{value!r} is not a network such as 192.168.1.0/24 or fd00::/8", param, ctx)
+
+
+NETWORK = NetworkType()
 
 
 class ListenType(click.ParamType):

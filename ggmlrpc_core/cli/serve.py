@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from ipaddress import IPv4Network, IPv6Network
 
 import click
 
-from ggmlrpc_core.cli.options import HELP, LISTEN, SIZE, listen_endpoint, split_names
+from ggmlrpc_core.cli.options import HELP, LISTEN, NETWORK, SIZE, listen_endpoint, split_names
 
 _STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK")  # the last on Windows only
 
@@ -67,13 +68,33 @@ _STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK")  # the last on Windows only
     help="Serve what one client sent to every other. Only where all clients trust each other.",
 )
 @click.option("--max-memory", type=SIZE, help="Bound of all buffers together, such as 16G.")
-@click.option("--max-memory-per-client", type=SIZE, help="Bound of one client's buffers.")
+@click.option("--max-client-memory", type=SIZE, help="Bound of one client's buffers.")
 @click.option(
     "--max-clients",
     type=click.IntRange(min=1),
     default=64,
     show_default=True,
     help="Connections at once.",
+)
+@click.option(
+    "--max-message",
+    type=SIZE,
+    default="128M",
+    show_default=True,
+    help="Bound of a message that is held in memory; uploads are not.",
+)
+@click.option(
+    "--idle-timeout",
+    type=click.FloatRange(min=0.1),
+    metavar="SECONDS",
+    help="Close clients that say nothing for so long. Default: never, stock clients idle for hours.",
+)
+@click.option(
+    "--allow",
+    type=NETWORK,
+    multiple=True,
+    metavar="CIDR",
+    help="Serve only addresses of this network, such as 192.168.1.0/24; may be repeated.",
 )
 @click.option(
     "--max-graph-work",
@@ -113,8 +134,11 @@ def command(
     cache_read_only: bool,
     cache_shared: bool,
     max_memory: int | None,
-    max_memory_per_client: int | None,
+    max_client_memory: int | None,
     max_clients: int,
+    max_message: int,
+    idle_timeout: float | None,
+    allow: tuple[IPv4Network | IPv6Network, ...],
     max_graph_work: float,
     dialect: str | None,
     listen: tuple[tuple[str, str], ...],
@@ -144,8 +168,11 @@ def command(
         listen=[(listen_endpoint(where, host), name) for where, name in listen],
         limits=ServerLimits(
             memory_total=max_memory,
-            memory_per_client=max_memory_per_client,
+            memory_per_client=max_client_memory,
             max_clients=max_clients,
+            max_message=max_message,
+            idle_timeout=idle_timeout,
+            allow=allow,
             graph_work=max_graph_work,
         ),
         cache_size=cache_size,

@@ -72,7 +72,7 @@ class Counters:
 
     Attributes:
         connections: accepted since the start.
-        refused: closed because there were too many.
+        refused: closed because there were too many, or because of their address.
         faults: closed because of what they sent or what happened to their work.
     """
 
@@ -100,7 +100,7 @@ class Counters:
             self.faults += fault
 
     def refuse(self) -> None:
-        """A connection was closed because there were too many."""
+        """A connection was closed before it was served."""
         with self._lock:
             self.refused += 1
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from ggmlrpc_core.engine.limits import DEFAULT_MAX_MESSAGE
+
+Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,9 @@ class ServerLimits:
         hello_timeout: seconds until the first message must be there in full.
         stall_timeout: seconds without progress inside a message, in either direction. Between
             messages a client may be silent for as long as it likes.
+        idle_timeout: seconds without a message after which a client is closed; bounds a stall, too. None for no
+            bound: stock clients keep a connection and say nothing while their user thinks.
+        allow: networks whose addresses may connect; empty for all. Unix sockets are for their file's mode to guard.
     """
 
     memory_total: int | None = None
@@ -38,6 +44,21 @@ class ServerLimits:
     graph_work: float = 1e17
     hello_timeout: float = 10.0
     stall_timeout: float = 60.0
+    idle_timeout: float | None = None
+    allow: tuple[Network, ...] = ()
+
+    @property
+    def silence(self) -> float:
+        """Seconds after which a connection without bytes is looked at."""
+        return min(self.stall_timeout, self.idle_timeout or self.stall_timeout)
+
+    def allows(self, peer: str) -> bool:
+        """Whether an address, without port, may connect."""
+        if not self.allow or peer == "unix":
+            return True
+        address = ip_address(peer.partition("%")[0])
+        mapped = getattr(address, "ipv4_mapped", None) or address
+        return any(mapped in network for network in self.allow)
 
 
 DEFAULT_LIMITS = ServerLimits()

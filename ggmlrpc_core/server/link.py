@@ -39,6 +39,7 @@ class SocketLink:
         self._conn = conn
         self._limits = limits
         self._room = memoryview(bytearray(RECEIVE_SIZE))
+        self._silent = 0.0  # seconds since the last byte, in steps of limits.silence
         self._hello_by: float | None = monotonic() + limits.hello_timeout
         sock.settimeout(None)
         _set_timeout(sock, socket.SO_SNDTIMEO, limits.stall_timeout)
@@ -55,7 +56,7 @@ class SocketLink:
             self._receive_some()
         if self._hello_by is not None:
             self._hello_by = None
-            _set_timeout(self._sock, socket.SO_RCVTIMEO, self._limits.stall_timeout)
+            _set_timeout(self._sock, socket.SO_RCVTIMEO, self._limits.silence)
         return event
 
     @property
@@ -138,13 +139,22 @@ class SocketLink:
             if self._hello_by is not None:
                 raise self._late() from exc
             if self._conn.between_messages:
-                return  # an idle client may stay
+                self._idle()
+                return
             raise self._lost(exc) from exc
         except OSError as exc:
             raise self._lost(exc) from exc
         if self._hello_by is not None and monotonic() > self._hello_by:
             raise self._late()
+        self._silent = 0.0
         self._conn.receive_data(self._room[:n])
+
+    def _idle(self) -> None:
+        """Nothing has come for a while between two messages: a client may stay that long, or for ever."""
+        self._silent += self._limits.silence
+        most = self._limits.idle_timeout
+        if most is not None and self._silent >= most:
+            raise ConnectionLost("connection", "messages", "none", f"one within {most:g} seconds")
 
     def _send_both(self, head: bytes, piece: memoryview) -> None:
         """Head and first piece in one packet where they are small."""
@@ -160,7 +170,7 @@ class SocketLink:
 
     def _lost(self, exc: OSError) -> ConnectionLost:
         if isinstance(exc, BlockingIOError | TimeoutError):
-            limit = f"some within {self._limits.stall_timeout:g} seconds"
+            limit = f"some within {self._limits.silence:g} seconds"
             return ConnectionLost("connection", "progress inside a message", "none", limit)
         return ConnectionLost("connection", "socket", exc.strerror or type(exc).__name__, "open")
 

@@ -55,7 +55,7 @@ class StatusCollector:
             yield GaugeMetricFamily(f"ggmlrpc_{name}", text, value)
         counts = {
             "connections": ("Connections accepted.", status.connections),
-            "refused": ("Connections closed because there were too many.", status.refused),
+            "refused": ("Connections closed before they were served.", status.refused),
             "faults": ("Connections closed by a fault.", status.faults),
             "received_bytes": ("Payload bytes of requests.", status.received),
             "sent_bytes": ("Payload bytes of replies.", status.sent),

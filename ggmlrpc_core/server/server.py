@@ -234,6 +234,11 @@ class Server:
             if accepted is None:
                 return
             sock, address, peer = accepted
+            if not self.limits.allows(peer):
+                self.counters.refuse()
+                log.warning("[%s] closed: its address is not in --allow", address)
+                sock.close()
+                continue
             label = f"c{next(self._ids)} {address}"
             try:
                 self._begin(sock, label, peer, offer)

@@ -3,7 +3,7 @@
 import click
 import pytest
 
-from ggmlrpc_core.cli.options import LISTEN, SIZE, listen_endpoint, split_names
+from ggmlrpc_core.cli.options import LISTEN, NETWORK, SIZE, listen_endpoint, split_names
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,12 @@ def test_no_listeners(text):
 )
 def test_a_port_alone_is_on_the_host_of_the_server(where, host, endpoint):
     assert listen_endpoint(where, host) == endpoint
+
+
+def test_networks():
+    assert str(NETWORK.convert("192.168.1.7/24", None, None)) == "192.168.1.0/24"
+    assert str(NETWORK.convert("::1", None, None)) == "::1/128"
+    with pytest.raises(
+        click.BadParameter, match=r"'lan' is not a network such as 192\.168\.1\.0/24 or fd00::/8"
+    ):
+        NETWORK.convert("lan", None, None)

@@ -1,6 +1,10 @@
 """Accounts of memory."""
 
-from ggmlrpc_core.server.limits import Budget
+from ipaddress import ip_network
+
+import pytest
+
+from ggmlrpc_core.server.limits import Budget, ServerLimits
 
 
 def test_a_budget_is_kept():
@@ -22,3 +26,26 @@ def test_no_bound_takes_all():
 
 def test_a_budget_in_debt_shows_no_free_memory():
     assert Budget(10, used=20).figures(5, 7) == (0, 7)
+
+
+@pytest.mark.parametrize(
+    ("peer", "allowed"),
+    [
+        ("192.168.1.7", True),
+        ("192.168.2.7", False),
+        ("::ffff:192.168.1.7", True),
+        ("fd00::1%eth0", True),
+        ("2001:db8::1", False),
+        ("unix", True),
+    ],
+)
+def test_networks_that_may_connect(peer, allowed):
+    limits = ServerLimits(allow=(ip_network("192.168.1.0/24"), ip_network("fd00::/8")))
+    assert limits.allows(peer) is allowed
+    assert ServerLimits().allows(peer)
+
+
+def test_silence_is_the_shorter_of_the_two():
+    assert ServerLimits().silence == 60.0
+    assert ServerLimits(idle_timeout=5.0).silence == 5.0
+    assert ServerLimits(idle_timeout=90.0).silence == 60.0

@@ -143,3 +143,21 @@ def test_a_live_peer_on_a_high_descriptor_has_not_left(pair):
         assert not link.peer_left()
         one.far.shutdown(socket.SHUT_RDWR)
         assert link.peer_left()
+
+
+def test_an_idle_client_goes_only_when_it_is_told_so(pair):
+    one = pair(idle_timeout=0.05).greet()
+    with pytest.raises(ConnectionLost) as info:
+        one.link.next_event()
+    assert str(info.value) == ("connection: messages is none, expected one within 0.05 seconds")
+
+
+def test_bytes_begin_the_time_of_an_idle_client_again(pair):
+    one = pair(idle_timeout=0.05, stall_timeout=0.02).greet()
+    one.link._silent = 0.04
+    one.far.sendall(b"\x0f")  # the first byte of a message: from here on a stall counts
+    with pytest.raises(
+        ConnectionLost, match=r"progress inside a message is none, expected some within 0\.02"
+    ):
+        one.link.next_event()
+    assert one.link._silent == 0.0

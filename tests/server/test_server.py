@@ -1,7 +1,9 @@
 """A server as a whole: several clients, devices that do not open, an orderly end."""
 
+import re
 import socket
 import threading
+from ipaddress import ip_network
 
 import pytest
 
@@ -145,3 +147,12 @@ def test_a_client_for_whom_there_is_no_thread_costs_nothing(start, peer, log, mo
     assert server.n_clients == 0
     server.close()  # after this the acceptor has said its line
     assert len([line for line in log if line.endswith("closed: can't start new thread")]) == 1
+
+
+def test_an_address_that_is_not_allowed_is_closed_before_hello(start, log):
+    server = start(limits=ServerLimits(allow=(ip_network("10.0.0.0/8"),)))
+    with socket.create_connection((server.endpoint.host, server.endpoint.port), timeout=20) as sock:
+        assert sock.recv(1) == b""
+    (line,) = log
+    assert re.fullmatch(r"\[127\.0\.0\.1:\d+\] closed: its address is not in --allow", line)
+    assert server.counters.refused == 1
