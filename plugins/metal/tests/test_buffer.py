@@ -82,15 +82,6 @@ def test_copies_take_the_newest_bytes(buffer, device):
     assert not other.copy_from(HostDevice().alloc(16), 0, 0, 4)
 
 
-def test_other_forms_go_when_a_byte_of_theirs_is_written(buffer, device):
-    for lo, hi in ((0, 4), (12, 16)):
-        buffer.derived[lo, hi, "packed"] = ()
-    write(buffer, 3, b"x")
-    assert list(buffer.derived) == [(12, 16, "packed")]
-    buffer.cover(14, 15, array(device, 1, 1))
-    assert list(buffer.derived) == []
-
-
 def test_large_segments_give_the_pages_under_them_back(device):
     size = 4 * FORGET_FROM
     made = device.alloc(size)

@@ -1,11 +1,9 @@
-"""A stage at run time: other forms of weights, faults of MLX, results that move between stages."""
+"""A stage at run time: faults of MLX, results that move between stages."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from ggmlrpc_metal.device import MetalDevice
-from ggmlrpc_metal.override import Override, Repack
 from ggmlrpc_metal.stage import TracedRun
 
 from ggmlrpc_core.errors import DeviceLost, OutOfDeviceMemory
@@ -17,42 +15,8 @@ def never() -> bool:
     return False
 
 
-@pytest.fixture
-def doubled(device: MetalDevice):
-    """(x, out, plan) of out = x * 2, where twice x is another form of x that the host makes."""
-    made = []
-
-    def make(raw: np.ndarray) -> tuple[np.ndarray, ...]:
-        made.append(raw.copy())
-        return (raw * 2,)
-
-    form = Override(
-        "SCALE",
-        lambda node: True,
-        lambda node, a, **params: device._mx.abs(a[0]),
-        repack=Repack(0, "twice", make),
-    )
-    device._forms = (form,)
-    b = GraphBuilder()
-    x = b.new_tensor("F32", 4)
-    out = b.scale(x, 2.0)
-    allocate([out], device)
-    write(x.buffer, x.offset, np.arange(4, dtype=np.float32))
-    return x, out, device.prepare(b.graph(out)), made
-
-
 def values(tensor) -> list[float]:
     return np.frombuffer(read(tensor.buffer, tensor.offset, tensor.nbytes), np.float32).tolist()
-
-
-def test_another_form_is_made_once_until_its_bytes_change(doubled):
-    x, out, plan, made = doubled
-    for _ in range(3):
-        plan.run(never)
-    assert values(out) == [0, 2, 4, 6] and len(made) == 1
-    write(x.buffer, x.offset, np.full(1, 9, np.float32))
-    plan.run(never)
-    assert values(out) == [18, 2, 4, 6] and len(made) == 2
 
 
 @pytest.mark.parametrize(

@@ -33,14 +33,12 @@ class MetalBuffer:
         size: bytes.
         root: the bytes that no segment has.
         segments: newer bytes in arrays.
-        derived: other forms of ranges, by (lo, hi, name); dropped when a byte of the range is written.
     """
 
     def __init__(self, root: Root, size: int, on_free: Callable[[MetalBuffer], None]) -> None:
         self.size = size
         self.root = root
         self.segments = Segments()
-        self.derived: dict[tuple[int, int, str], tuple[Any, ...]] = {}
         self._on_free = on_free
         self._freed = False
 
@@ -92,7 +90,6 @@ class MetalBuffer:
         self._freed = True
         self._on_free(self)
         self.segments.clear()
-        self.derived.clear()
         del self.root
 
     # --- for stages
@@ -115,7 +112,6 @@ class MetalBuffer:
             self.segments.remove(segment)
             self._write_back(segment, segment.lo, lo)
             self._write_back(segment, hi, segment.hi)
-        self._drop_derived(lo, hi)
 
     def flush(self, lo: int, hi: int) -> None:
         """Write whole segments that touch [lo, hi) back into the root."""
@@ -128,17 +124,11 @@ class MetalBuffer:
         found = self.segments.exact(lo, hi)
         if found is not None:
             found.array = array
-            self._drop_derived(lo, hi)
             return
         self.uncover(lo, hi)
         self.segments.add(Segment(lo, hi, array))
         if hi - lo >= FORGET_FROM and self.root.dirty:
             self.root.forget(lo, hi)
-
-    def _drop_derived(self, lo: int, hi: int) -> None:
-        """Forget other forms of bytes that change."""
-        for key in [key for key in self.derived if key[0] < hi and lo < key[1]]:
-            del self.derived[key]
 
     def newest(self, lo: int, hi: int) -> tuple[np.ndarray, int]:
         """Bytes that hold [lo, hi) in one piece, and where that starts in them; not to be written."""

@@ -112,7 +112,6 @@ class StageSpec:
 
     steps: list[Step] = field(default_factory=list)
     inputs: list[Input] = field(default_factory=list)
-    repacked: list[tuple[int, Tensor, Override]] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
     host_checks: list[HostCheck] = field(default_factory=list)
 
@@ -188,10 +187,6 @@ class StageBuilder:
                 self._spec.host_checks.append(HostCheck(node, ids, limit))
             else:
                 check = (op.ids.slot, limit)
-        if override is not None and override.repack is not None:
-            source = node.src[override.repack.slot]
-            assert source is not None, "a source that an override repacks is there"
-            self._spec.repacked.append((len(self._spec.steps), source, override))
         slot = self._next
         self._next += 1
         self._spec.steps.append(Step(node, tuple(reads), update, override, slot, check))

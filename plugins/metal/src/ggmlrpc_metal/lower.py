@@ -41,15 +41,11 @@ class StageFunction:
         self._spec = spec
         self.checked: list[Step] = []
 
-    def __call__(
-        self, inputs: Sequence[Any], repacked: Sequence[Sequence[Any]]
-    ) -> tuple[list[Any], list[Any]]:
+    def __call__(self, inputs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """(outputs in order, [smallest, largest] id for each of `checked`)."""
-        trace = _Trace(
-            self._mx, inputs, dict(zip((at for at, _, _ in self._spec.repacked), repacked))
-        )
-        for number, step in enumerate(self._spec.steps):
-            trace.run(number, step)
+        trace = _Trace(self._mx, inputs)
+        for step in self._spec.steps:
+            trace.run(step)
         outputs = []
         for output in self._spec.outputs:
             found = trace.array(output.slot)
@@ -65,26 +61,22 @@ class StageFunction:
 class _Trace:
     """Slots while the function runs."""
 
-    def __init__(self, mx: Any, inputs: Sequence[Any], repacked: dict[int, Sequence[Any]]) -> None:
+    def __init__(self, mx: Any, inputs: Sequence[Any]) -> None:
         self._mx = mx
         self._inputs = inputs
-        self._repacked = repacked
         self._values: list[Any] = []  # as the op gave them
         self._flat: dict[int, Any] = {}
         self._raws: dict[Read, Any] = {}
         self._places: dict[Any, Any] = {}
         self.checks: list[tuple[Step, Any]] = []
 
-    def run(self, number: int, step: Step) -> None:
+    def run(self, step: Step) -> None:
         """Compute one node."""
         op = OPS[step.node.op]
         raws = [None if read is None else self._raw(read) for read in step.reads]
         set_rows = step.node.op == "SET_ROWS" and step.override is None
         if step.check is not None and not set_rows:
             raws[step.check[0]] = self._bounded(step, raws[step.check[0]])
-        if number in self._repacked:
-            assert step.override is not None and step.override.repack is not None
-            raws[step.override.repack.slot] = tuple(self._repacked[number])
         if set_rows:
             assert step.update is not None, "it writes into a table"
             self._values.append(self._set_rows(step, step.update, raws))

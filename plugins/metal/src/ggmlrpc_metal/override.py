@@ -14,21 +14,6 @@ from ggmlrpc_core.graph.tensor import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Repack:
-    """Another form of one source, made once on the host and kept until a byte of the source is written.
-
-    Attributes:
-        slot: of the source; its raw array is replaced by the tuple of arrays that `make` gave.
-        name: of the form; equal names on equal bytes mean equal arrays.
-        make: from the raw NumPy array of the source (graph/views.py) to NumPy arrays.
-    """
-
-    slot: int
-    name: str
-    make: Callable[[Any], tuple[Any, ...]]
-
-
-@dataclass(frozen=True, slots=True)
 class Override:
     """A faster form of one op for some nodes.
 
@@ -37,14 +22,12 @@ class Override:
         accepts: whether it computes a node, told from shapes, types and parameters alone.
         compute: `compute(node, *raw_arrays, **params)`; returns what a function of the op table may return.
         needs_gpu: it calls a metal_kernel, which MLX's CPU backend cannot run.
-        repack: another form of a source that it wants; None for the raw array.
     """
 
     op: str
     accepts: Callable[[Tensor], bool]
     compute: Callable[..., Any]
     needs_gpu: bool = False
-    repack: Repack | None = None
 
 
 def find_override(overrides: Iterable[Override], node: Tensor, *, gpu: bool) -> Override | None:

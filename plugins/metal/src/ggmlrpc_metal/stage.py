@@ -58,7 +58,7 @@ class TracedRun:
         inputs: list[Any] = [None] * len(self.stage.spec.inputs)
         for group in self._inputs:
             group.fill(inputs)
-        outputs, checks = self._compiled(inputs, self._repacked())
+        outputs, checks = self._compiled(inputs)
         # From here on nobody else may hold what the stage replaces: MLX then writes in place.
         del inputs
         for place in self._outputs:
@@ -75,19 +75,6 @@ class TracedRun:
             assert step.check is not None, "it was checked"
             low, high = np.asarray(found).tolist()
             _require(step.node, low, high, step.check[1])
-
-    def _repacked(self) -> list[list[Any]]:
-        found = []
-        for _, tensor, override in self.stage.spec.repacked:
-            assert override.repack is not None, "listed because it has one"
-            kept = tensor.buffer.derived
-            key = (tensor.offset, tensor.offset + tensor.nbytes, override.repack.name)
-            if key not in kept:
-                made = [self._mx.array(a) for a in override.repack.make(host_view(tensor))]
-                self._mx.eval(made)
-                kept[key] = tuple(made)
-            found.append(list(kept[key]))
-        return found
 
 
 def _grouped(items: list[Any]) -> list[tuple[MetalBuffer, list[tuple[int, Any]]]]:
@@ -169,7 +156,7 @@ class _Outputs:
     def store(self, outputs: list[Any]) -> None:
         """The newest bytes are those of the results."""
         for (place, item), segment in zip(self._items, self._segments):
-            if segment is not None and not self._buffer.derived:
+            if segment is not None:
                 segment.array = outputs[place]
             else:
                 self._buffer.cover(item.lo, item.hi, outputs[place])
