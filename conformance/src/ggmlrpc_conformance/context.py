@@ -29,6 +29,7 @@ class Context:
         messages: the last ones.
         accuracy: set by op cases.
         n_devices: of the server.
+        serves_several: a second client is answered while the first is idle; None when it is not known.
         reference: endpoint of another server, or empty.
         tier: that the run asked for.
     """
@@ -38,6 +39,7 @@ class Context:
     device: int = 0
     timeout: float = 2.0
     n_devices: int = 1
+    serves_several: bool | None = None
     reference: str = ""
     tier: str = "default"
     links: dict[str, Link] = field(default_factory=dict)

@@ -44,9 +44,18 @@ def _unnumbered() -> Iterator[Case]:
     from ggmlrpc_conformance.ops.cases import op_cases
     from ggmlrpc_conformance.scripts import scripted_cases
 
-    yield from file_cases()
-    yield from scripted_cases()
-    yield from op_cases()
+    cases = [*file_cases(), *op_cases(), *scripted_cases()]
+    yield from sorted(cases, key=lambda case: _place(case.id, case.area))
+
+
+ORDER = ("wire", "cmd", "state", "graph", "op", "session", "conc", "fault", "limit", "leak", "bad")
+
+
+def _place(case_id: str, area: str) -> int:
+    """Sanity first and last, what may end a server late; within an area as written."""
+    if area == "meta":
+        return -1 if case_id.endswith("-first") else len(ORDER)
+    return ORDER.index(area)
 
 
 @cache

@@ -35,6 +35,7 @@ class Runner:
     Attributes:
         target, dialect, device: where and how.
         n_devices: of the server.
+        serves_several: a second client is answered while the first is idle; None when it is not known.
         reference: endpoint of a server whose results are expected of ops; empty for the reference ops.
         tier: that the run asked for.
         timeout_factor: of all timeout classes.
@@ -46,6 +47,7 @@ class Runner:
     dialect: Dialect
     device: int = 0
     n_devices: int = 1
+    serves_several: bool | None = None
     reference: str = ""
     tier: Tier = Tier.DEFAULT
     timeout_factor: float = 1.0
@@ -200,6 +202,7 @@ class Runner:
             device=self.device,
             timeout=timeout * self.timeout_factor,
             n_devices=self.n_devices,
+            serves_several=self.serves_several,
             reference=self.reference,
             tier=self.tier.value,
         )

@@ -167,6 +167,7 @@ class Plan:
                 spoken,
                 device=device,
                 n_devices=info.devices,
+                serves_several=info.serves_several,
                 tier=self._tier,
                 timeout_factor=self._config.getoption("--timeout-factor"),
                 known=self._known,

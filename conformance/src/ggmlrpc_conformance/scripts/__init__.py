@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ggmlrpc_conformance.case import Case
+from ggmlrpc_conformance.scripts import conc, fault, limit, meta
 
 
 def scripted_cases() -> Iterator[Case]:
     """All of them."""
-    yield from ()
+    for module in (meta, conc, fault, limit):
+        yield from module.CASES
