@@ -77,14 +77,27 @@ def leave_without_reading(ctx: Context) -> None:
 
 
 @scripted(
-    "fault.leave-behind-a-graph", "CONN-9", "SAFE-1", destructive=True, ending="any", timeout="op"
+    "fault.graph-then-reset", "CONN-9", "SAFE-1", destructive=True, ending="any", timeout="op"
 )
-def leave_behind_a_graph(ctx: Context) -> None:
-    """A client that asks for the result of a graph that runs, and vanishes, harms nobody."""
+def graph_then_reset(ctx: Context) -> None:
+    """A client that waits for a graph that runs, and vanishes, harms nobody."""
     link = ctx.links["a"]
     link.send("GRAPH_COMPUTE", **heavy(link, size=512))
     link.send("GET_DEVICE_MEMORY", device=0)
     link.sock.reset()
+    _check_alive(ctx)
+
+
+@scripted(
+    "fault.graph-then-close", "CONN-9", "SAFE-1", destructive=True, ending="any", timeout="op"
+)
+def graph_then_close(ctx: Context) -> None:
+    """A client that waits for a graph that runs, and is ended by its user, harms nobody."""
+    # Nothing unread may be here, or the end is a reset: the answer is then written to a closed connection.
+    link = ctx.links["a"]
+    link.send("GRAPH_COMPUTE", **heavy(link, size=512))
+    link.send("GET_DEVICE_MEMORY", device=0)
+    link.close()
     _check_alive(ctx)
 
 
@@ -146,11 +159,25 @@ def cuts() -> Iterator[Case]:
                 )
 
 
+@scripted("fault.close-without-reading", "CONN-9", "SAFE-1", destructive=True, ending="any")
+def close_without_reading(ctx: Context) -> None:
+    """A client that asks and closes before the answers harms nobody."""
+    link = ctx.links["a"]
+    memory = link.alloc(1 << 16)
+    for _ in range(50):
+        link.send("GET_TENSOR", tensor=memory.record(), offset=0, size=1 << 16)
+    link.close()
+    time.sleep(0.1)
+    _check_alive(ctx)
+
+
 CASES = (
+    close_without_reading,
     slow_writer,
     slow_reader,
     reset_inside_an_answer,
     leave_without_reading,
-    leave_behind_a_graph,
+    graph_then_reset,
+    graph_then_close,
     *cuts(),
 )
