@@ -59,6 +59,10 @@ class VersionMismatch(RemoteProtocolError):
     """The peer announced a version that this side cannot speak."""
 
 
+class AmbiguousDialect(LocalProtocolError):
+    """The peer's version hides several numberings, and they differ in what was to be sent; nothing was."""
+
+
 class UnknownCommand(RemoteProtocolError):
     """The command byte is not one of the dialect."""
 
@@ -109,3 +113,7 @@ class ConnectionLost(GgmlRpcError):
 
 class PluginError(GgmlRpcError):
     """A plugin is broken, or a device that it named cannot be opened."""
+
+
+class RecordingError(GgmlRpcError):
+    """A recording breaks its format, or does not hold what it names."""
