@@ -187,11 +187,13 @@ def versions_page() -> str:
         ]
         for r in read_table("versions")
     ]
-    spoken, known = ", ".join(dialects.spoken_names()), len(dialects.dialect_names())
+    states = len(dialects.dialect_names()), len(dialects.fork_names())
     return (
         NOTE
-        + f"# Versions\n\nSpoken by this package: {spoken}. The tables know {known} states of upstream in all;\n"
-        + "what is promised of the older ones is in [not supported](not-supported.md).\n\n"
+        + f"# Versions\n\nThe server and the client speak all of them: {states[0]} states of upstream, and {states[1]} of "
+        + "ik_llama.cpp,\nof which 6.0.0 and those of the fork are not proven against a peer. `ggmlrpc dialects` lists "
+        + "the states one by one;\nhow a server tells them apart is in [clients of every age](../explanation/dialects.md)."
+        + "\n\n"
         + table(["version", "first", "last", "tensor bytes", "commands", "what separates it"], rows)
     )
 
