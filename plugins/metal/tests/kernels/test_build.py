@@ -24,8 +24,8 @@ BOUND = 1e-12
 
 
 def row_length(kind: GgmlType) -> int:
-    """Three blocks, or for a plain type two whole parts and a rest of 5."""
-    return 3 * kind.blck_size if kind.quantized else 37
+    """Three blocks, or for a plain type three whole parts and a rest of 2."""
+    return 3 * kind.blck_size if kind.quantized else 50
 
 
 def weights(name: str, *shape: int) -> np.ndarray:
@@ -71,9 +71,19 @@ def mul_mat_nmse(name: str, *, columns: int) -> float:
     return nmse(np.array(got), want)
 
 
+def long_rows_nmse() -> float:
+    """A product whose lanes take more than one part each: 70 parts."""
+    values = np.random.default_rng(5).uniform(-1, 1, (1, 1, 3, 1120)).astype(np.float32)
+    raw = quants.from_f32(np, values, TYPES["Q8_0"])
+    x = x_of(1, 1, 1, 1120)
+    got = kernels.mul_mat(mx, "Q8_0", mx.array(raw), mx.array(x))
+    want = x.astype(np.float64) @ np.swapaxes(quants.to_f32(np, raw, TYPES["Q8_0"]), 2, 3)
+    return nmse(np.array(got), want)
+
+
 def mul_mat_id_nmse(name: str) -> float:
-    """4 pairs of 3 experts with 9 rows, as a view with gaps; one expert twice, one row of x twice."""
-    raw = weights(name, 1, 3, 9)
+    """4 pairs of 3 experts with 11 rows, as a view with gaps; one expert twice, one row of x twice."""
+    raw = weights(name, 1, 3, 11)
     x = x_of(3, row_length(TYPES[name]))
     ids, rows = np.array([2, 0, 2, 1], np.int32), np.array([0, 2, 1, 2], np.int32)
     got = kernels.mul_mat_id(
@@ -99,6 +109,7 @@ def ready(kernels_run: Metal) -> Iterator[Metal]:
             mul_mat_id_nmse(name)
         for name in BLOCKS:
             decoded(weights(name, 2, 2, 3), name)
+        long_rows_nmse()
         mul_mat_nmse("Q4_0", columns=2)
         mul_mat_nmse("Q4_0", columns=13)
     yield kernels_run
@@ -112,6 +123,10 @@ def test_every_type_of_weights_has_a_format() -> None:
 def test_products_with_one_column_and_with_three(name: str, ready: Metal) -> None:
     assert mul_mat_nmse(name, columns=1) < BOUND
     assert mul_mat_nmse(name, columns=3) < BOUND
+
+
+def test_rows_longer_than_a_simdgroup_reads_at_once(ready: Metal) -> None:
+    assert long_rows_nmse() < BOUND
 
 
 @pytest.mark.parametrize("columns", [2, 13])
