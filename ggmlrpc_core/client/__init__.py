@@ -18,7 +18,8 @@ with rpc_init("127.0.0.1:50052") as device:
     device.compute(graph)                              # the same again: only 4 bytes are sent
 """
 
-from ggmlrpc_core.client.connection import ClientConnection, connect
+from ggmlrpc_core.client.connection import ClientConnection
+from ggmlrpc_core.client.greeting import connect
 from ggmlrpc_core.client.remote import (
     RemoteBuffer,
     RemoteDevice,

@@ -1,6 +1,6 @@
-"""A blocking socket around the client engine: HELLO, requests, bodies without a copy, errors that say what happened.
+"""A blocking socket around the client engine: requests, bodies without a copy, errors that say what happened.
 
-Knows no tensor and no graph; see remote.py.
+Knows no tensor and no graph, see remote.py; how a connection begins is in greeting.py.
 """
 
 from __future__ import annotations
@@ -8,14 +8,13 @@ from __future__ import annotations
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, NoReturn
 
-from ggmlrpc_core.client.sockets import open_socket
 from ggmlrpc_core.endpoint import Endpoint
-from ggmlrpc_core.engine import NEED_DATA, PEER_CLOSED, Connection, Reply, Role
+from ggmlrpc_core.engine import NEED_DATA, PEER_CLOSED, Connection, Reply
 from ggmlrpc_core.errors import (
     ConnectionLost,
     GgmlRpcError,
@@ -23,10 +22,8 @@ from ggmlrpc_core.errors import (
     RemoteProtocolError,
     TruncatedFrame,
     UnsupportedOp,
-    VersionMismatch,
 )
-from ggmlrpc_core.wire.dialects import Dialect, dialect, spoken_names
-from ggmlrpc_core.wire.handshake import dialect_for, hello_variants, stock_client_accepts
+from ggmlrpc_core.wire.dialects import Dialect
 from ggmlrpc_core.wire.version import ProtocolVersion
 
 DEFAULT_TIMEOUT = 60.0
@@ -48,7 +45,9 @@ class ClientConnection:
     Attributes:
         endpoint: where the server is.
         dialect: what is spoken.
-        server_version: as announced in HELLO.
+        candidates: the states that the server may be of; more than one while its version hides several numberings and
+            nobody knows which it has. They agree in everything but numbers and meanings.
+        server_version: as announced in HELLO; None before HELLO existed.
         lock: held during each exchange; whoever needs several in a row takes it first.
     """
 
@@ -57,6 +56,7 @@ class ClientConnection:
         self.server_version: ProtocolVersion | None = None
         self._sock = sock
         self._engine = engine
+        self.candidates: tuple[Dialect, ...] = (engine.dialect,)
         self.lock = threading.RLock()
         self._lost: GgmlRpcError | None = None
         self._unanswered: deque[str] = deque(maxlen=_REMEMBERED)
@@ -65,6 +65,11 @@ class ClientConnection:
     def dialect(self) -> Dialect:
         """What is spoken."""
         return self._engine.dialect
+
+    def speak(self, candidates: Sequence[Dialect]) -> None:
+        """Speak one of these states, the last, and remember that the server may be of any of them."""
+        self.candidates = tuple(candidates)
+        self._engine.dialect = self.candidates[-1]
 
     @property
     def closed(self) -> bool:
@@ -223,69 +228,6 @@ class ClientConnection:
             self._lost = reason
             self._engine.close()
             self._sock.close()
-
-
-def connect(
-    endpoint: str | Endpoint,
-    timeout: float | None = DEFAULT_TIMEOUT,
-    *,
-    dialect_name: str | None = None,
-) -> ClientConnection:
-    """Connect to a server and exchange HELLO.
-
-    Args:
-        endpoint: "host:port" and the other forms of ggmlrpc_core/endpoint.py.
-        timeout: seconds without progress before the connection is given up; None waits for ever.
-        dialect_name: speak this dialect, and accept the servers that the stock client of its version accepts. None:
-            speak what the server announces.
-
-    Raises:
-        ConnectionLost: no server, or it closed during HELLO.
-        VersionMismatch: it announces a version that cannot be spoken.
-    """
-    target = Endpoint.parse(endpoint) if isinstance(endpoint, str) else endpoint
-    forms = hello_variants() if dialect_name is None else [dialect(dialect_name)]
-    for form in forms:
-        connection = ClientConnection(
-            open_socket(target, timeout), target, engine=Connection(Role.CLIENT, form)
-        )
-        try:
-            return _greet(connection, forced=dialect_name is not None)
-        except ConnectionLost:
-            if form is forms[-1]:
-                raise
-        except BaseException:
-            connection.close()
-            raise
-    raise AssertionError("there is at least one form of HELLO")
-
-
-def _greet(connection: ClientConnection, *, forced: bool) -> ClientConnection:
-    if "HELLO" not in connection.dialect.by_name:
-        return connection  # protocols before 1.0 begin without a word
-    fields = connection.call("HELLO", conn_caps=b"")
-    announced = ProtocolVersion(fields["major"], fields["minor"], fields["patch"])
-    connection.server_version = announced
-    if forced:
-        ours = connection.dialect.version
-        if not stock_client_accepts(ours, announced):
-            rule = f"{ours.major}.0 to {ours.major}.{ours.minor}"
-            raise VersionMismatch(
-                "HELLO", "server version", announced, rule, context=f"server {connection.endpoint}"
-            )
-        return connection
-    spoken = dialect_for(announced)
-    if spoken is None:
-        known = ", ".join(spoken_names())
-        raise VersionMismatch(
-            "HELLO",
-            "server version",
-            announced,
-            f"one of {known}",
-            context=f"server {connection.endpoint}",
-        )
-    connection._engine.dialect = spoken
-    return connection
 
 
 def _octets(body: Any) -> memoryview:

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ggmlrpc_core.client.connection import DEFAULT_TIMEOUT, ClientConnection, connect
-from ggmlrpc_core.client.serialise import graph_message, record_of
+from ggmlrpc_core.client.connection import DEFAULT_TIMEOUT, ClientConnection
+from ggmlrpc_core.client.greeting import connect
+from ggmlrpc_core.client.serialise import agreed_message, ambiguous, numbered_alike, record_of
 from ggmlrpc_core.client.values import from_bytes, to_bytes
 from ggmlrpc_core.errors import (
     BufferNotFound,
@@ -58,10 +59,10 @@ class RemoteServer:
         endpoint: str,
         timeout: float | None = DEFAULT_TIMEOUT,
         *,
-        dialect_name: str | None = None,
+        dialect: str | None = None,
     ) -> RemoteServer:
-        """Connect; see connection.connect."""
-        return cls(connect(endpoint, timeout, dialect_name=dialect_name))
+        """Connect; see greeting.connect."""
+        return cls(connect(endpoint, timeout, dialect=dialect))
 
     @cached_property
     def device_count(self) -> int:
@@ -174,6 +175,8 @@ class RemoteDevice:
         shapes = (None if s is None else (s.type, s.ne, s.nb) for s in srcs)
         key = (tensor.type, tensor.op, tensor.op_params, tensor.ne, tensor.nb, *shapes)
         if key not in self._alloc_sizes:
+            if not numbered_alike(tensor.op, self.connection.candidates):
+                raise ambiguous("GET_ALLOC_SIZE", tensor.op, self.connection.candidates)
             answer = self._ask(
                 "GET_ALLOC_SIZE",
                 tensor=record_of(tensor, self._place),
@@ -189,7 +192,9 @@ class RemoteDevice:
         made.
 
         Raises:
-            UnsupportedOp: the server's protocol has no such op. Nothing was sent.
+            UnsupportedOp: the server's protocol has no such op, or cannot say what it is to do. Nothing was sent.
+            AmbiguousDialect: the server's version hides several numberings, and they differ in an op of the graph; name
+                the right one by `dialect=`. Nothing was sent.
             DeviceError: the server answered that it failed (protocols before 3.5).
             ConnectionLost: as ClientConnection.call; a refused graph shows as a closed connection, here or at the next
                 command.
@@ -198,7 +203,7 @@ class RemoteDevice:
             if self.server._stored.get(self.index) is graph and self._can_recompute:
                 self._ask("GRAPH_RECOMPUTE")
                 return
-            nodes, tensors = graph_message(graph, self.connection.dialect, self._place)
+            nodes, tensors = agreed_message(graph, self.connection.candidates, self._place)
             self.server._stored.pop(self.index, None)
             answer = self._ask("GRAPH_COMPUTE", nodes=nodes, tensors=tensors)
             if answer.get("result", 0) != 0:
@@ -447,7 +452,7 @@ def rpc_init(
     device: int = 0,
     *,
     timeout: float | None = DEFAULT_TIMEOUT,
-    dialect_name: str | None = None,
+    dialect: str | None = None,
 ) -> RemoteDevice:
     """Connect to a server and take one of its devices.
 
@@ -455,13 +460,13 @@ def rpc_init(
         endpoint: "host:port", "[::1]:port" or "unix:path".
         device: index.
         timeout: seconds without progress before the connection is given up; None waits for ever.
-        dialect_name: None to speak what the server announces.
+        dialect: name of the dialect to speak; None for what the server announces, see greeting.connect.
 
     Raises:
-        ConnectionLost, VersionMismatch: see connection.connect.
+        ConnectionLost, VersionMismatch: see greeting.connect.
         DeviceError: no such device.
     """
-    server = RemoteServer.connect(endpoint, timeout, dialect_name=dialect_name)
+    server = RemoteServer.connect(endpoint, timeout, dialect=dialect)
     try:
         return server.device(device)
     except BaseException:

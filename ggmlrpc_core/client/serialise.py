@@ -5,11 +5,11 @@ Ids on the wire are rows of the message, so equal graphs are equal bytes. Knows 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ggmlrpc_core.errors import LocalProtocolError, UnsupportedOp
+from ggmlrpc_core.errors import AmbiguousDialect, LocalProtocolError, UnsupportedOp
 from ggmlrpc_core.ggml.numbering import NEWEST
 from ggmlrpc_core.graph.build import message_order
 from ggmlrpc_core.graph.tensor import Graph, Tensor
@@ -88,6 +88,65 @@ def graph_message(graph: Graph, dialect: Dialect, place: Place) -> tuple[np.ndar
             "GRAPH_COMPUTE", "op, function or type", exc.args[0], f"one of protocol {dialect.name}"
         ) from exc
     return np.array([ids[id(n)] for n in graph.nodes], "<u8"), array
+
+
+def agreed_message(
+    graph: Graph, candidates: Sequence[Dialect], place: Place
+) -> tuple[np.ndarray, np.ndarray]:
+    """GRAPH_COMPUTE for a server of one of several states: only what all of them read alike.
+
+    Raises:
+        AmbiguousDialect: the states differ in what the graph needs.
+        UnsupportedOp, LocalProtocolError: as graph_message, under every state.
+    """
+    messages = [_attempt(graph, one, place) for one in candidates]
+    written = [m for m in messages if not isinstance(m, UnsupportedOp)]
+    if not written:
+        refusal = messages[-1]
+        assert isinstance(refusal, UnsupportedOp)
+        raise refusal
+    nodes, tensors = written[-1]
+    alike = all(np.array_equal(tensors, other) for _, other in written)
+    if alike and len(written) == len(messages):
+        return nodes, tensors
+    names = dict.fromkeys(n.op for n in graph.nodes if not _agreed(n, candidates))
+    what = ", ".join(names) or "the form of its nodes"
+    raise ambiguous("GRAPH_COMPUTE", what, candidates)
+
+
+def ambiguous(where: str, got: str, candidates: Sequence[Dialect]) -> AmbiguousDialect:
+    """The refusal to send what several states read in different ways."""
+    names = ", ".join(one.name for one in candidates)
+    return AmbiguousDialect(
+        where,
+        "op",
+        got,
+        "what every numbering that the server may have says alike",
+        context=f"it may be of {names}; pass dialect= with the one it has",
+    )
+
+
+def numbered_alike(op: str, candidates: Sequence[Dialect]) -> bool:
+    """Whether all states have one number for an op."""
+    return len({one.numbering.ops.get(op) for one in candidates}) == 1
+
+
+def _agreed(node: Tensor, candidates: Sequence[Dialect]) -> bool:
+    functions = {"UNARY": NEWEST.unary, "GLU": NEWEST.glu}.get(node.op)
+    if functions is None:
+        return numbered_alike(node.op, candidates)
+    name = next((n for n, number in functions.items() if number == node.op_params[0]), "")
+    tables = [getattr(one.numbering, node.op.lower()) for one in candidates]
+    return numbered_alike(node.op, candidates) and len({t.get(name) for t in tables}) == 1
+
+
+def _attempt(
+    graph: Graph, dialect: Dialect, place: Place
+) -> tuple[np.ndarray, np.ndarray] | UnsupportedOp:
+    try:
+        return graph_message(graph, dialect, place)
+    except UnsupportedOp as exc:
+        return exc
 
 
 def _check_extents(where: str, tensors: list[Tensor]) -> None:

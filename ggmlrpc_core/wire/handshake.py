@@ -5,7 +5,8 @@ Source: docs/reference/protocol, HELLO and version rules.
 
 from __future__ import annotations
 
-from ggmlrpc_core.wire.dialects import Dialect, by_version, dialect, spoken_names
+from ggmlrpc_core.wire.commands import HELLO
+from ggmlrpc_core.wire.dialects import Dialect, dialect, dialect_names, fork_names
 from ggmlrpc_core.wire.version import ProtocolVersion
 
 
@@ -14,20 +15,29 @@ def stock_client_accepts(ours: ProtocolVersion, announced: ProtocolVersion) -> b
     return announced.major == ours.major and announced.minor <= ours.minor
 
 
-def dialect_for(announced: ProtocolVersion) -> Dialect | None:
-    """The dialect to speak to a server: its own version, else the newest patch of it; None if unknown."""
-    exact = by_version(announced)
-    if exact is not None:
-        return exact
-    near = [d for d in map(dialect, spoken_names()) if d.version[:2] == announced[:2]]
-    return near[-1] if near else None
+def announcing(version: ProtocolVersion) -> tuple[Dialect, ...]:
+    """Every state that announces a version, oldest first; none when the version is unknown."""
+    names = [*dialect_names(), *fork_names()]
+    return tuple(d for d in map(dialect, names) if HELLO in d.by_name and d.version == version)
 
 
-def hello_variants() -> list[Dialect]:
-    """One dialect for each form of HELLO, newest first: a server closes when it gets another form."""
-    forms: dict[tuple[int, int], Dialect] = {}
-    for name in reversed(spoken_names()):
-        hello = dialect(name).by_name.get("HELLO")
-        if hello is not None and hello.reply is not None:
-            forms.setdefault((hello.request.size, hello.reply.size), dialect(name))
+def announced_labels() -> list[str]:
+    """Labels of every version that can be announced, oldest first, upstream before the fork."""
+    names = [*dialect_names(), *fork_names()]
+    return list(dict.fromkeys(d.label for d in map(dialect, names) if HELLO in d.by_name))
+
+
+def hello_forms() -> list[Dialect]:
+    """One state for each form of HELLO, newest first: a server closes when it gets another form."""
+    forms: dict[int, Dialect] = {}
+    for one in map(dialect, reversed(dialect_names())):
+        if one.hello_size is not None:
+            forms.setdefault(one.hello_size, one)
     return list(forms.values())
+
+
+def nearest(version: ProtocolVersion) -> Dialect | None:
+    """The state that a client could be told to speak to an unknown version, by the rule of the stock client."""
+    known = [d for d in map(dialect, dialect_names()) if HELLO in d.by_name]
+    fitting = [d for d in known if stock_client_accepts(d.version, version)]
+    return fitting[-1] if fitting else None

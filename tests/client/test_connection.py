@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from ggmlrpc_core.client.connection import ClientConnection, connect
+from ggmlrpc_core.client.connection import ClientConnection
 from ggmlrpc_core.endpoint import Endpoint
 from ggmlrpc_core.engine import Connection, Role
 from ggmlrpc_core.errors import (
@@ -16,9 +16,8 @@ from ggmlrpc_core.errors import (
     LocalProtocolError,
     RemoteProtocolError,
     UnsupportedOp,
-    VersionMismatch,
 )
-from ggmlrpc_core.wire.dialects import dialect, newest
+from ggmlrpc_core.wire.dialects import newest, states_of
 from ggmlrpc_core.wire.tensors import TensorRecord
 
 HELLO_REPLY = struct.pack("<QBBBB24x", 28, 7, 0, 0, 0)
@@ -158,55 +157,10 @@ def test_a_closed_connection_says_so(peers):
         connection.call("DEVICE_COUNT")
 
 
-def answer_hello(replies: list[bytes]) -> tuple[Endpoint, threading.Thread]:
-    """A listener that answers the n-th connection's first bytes with the n-th reply; b"" closes."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
-
-    def serve() -> None:
-        with listener:
-            for reply in replies:
-                sock, _ = listener.accept()
-                with sock:
-                    sock.recv(100)
-                    if reply:
-                        sock.sendall(reply)
-                        sock.recv(100)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    return Endpoint("127.0.0.1", port), thread
-
-
-def hello_reply(*version: int) -> bytes:
-    return struct.pack("<QBBBB24x", 28, *version, 0)
-
-
-def test_the_announced_dialect_is_spoken():
-    endpoint, thread = answer_hello([hello_reply(5, 1, 0)])
-    with connect(endpoint, 5) as connection:
-        assert connection.dialect is dialect("5.1.0")
-        assert connection.server_version == (5, 1, 0)
-    thread.join()
-
-
-@pytest.mark.parametrize(
-    ("forced", "announced", "ok"),
-    [("5.1.0", (5, 0, 7), True), ("5.1.0", (5, 2, 0), False), ("6.0.0", (5, 1, 0), False)],
-)
-def test_a_forced_dialect_keeps_the_rule_of_the_stock_client(forced, announced, ok):
-    endpoint, thread = answer_hello([hello_reply(*announced)])
-    if ok:
-        with connect(endpoint, 5, dialect_name=forced) as connection:
-            assert connection.dialect.name == forced
-    else:
-        with pytest.raises(VersionMismatch, match=r"HELLO: server version is \d\.\d\.0, expected"):
-            connect(endpoint, 5, dialect_name=forced)
-    thread.join()
-
-
-def test_an_unknown_version_is_refused():
-    endpoint, thread = answer_hello([hello_reply(250, 1, 0)])
-    with pytest.raises(VersionMismatch, match=r"server version is 250\.1\.0, expected one of"):
-        connect(endpoint, 5)
-    thread.join()
+def test_what_is_spoken_may_be_one_of_several(peers):
+    connection, _ = peers
+    assert connection.candidates == (newest(),)
+    older = states_of("2.0.0")
+    connection.speak(older)
+    assert connection.candidates == tuple(older)
+    assert connection.dialect is older[-1]

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from ggmlrpc_core.wire.dialects import dialect, newest, spoken_names
-from ggmlrpc_core.wire.handshake import dialect_for, hello_variants, stock_client_accepts
+from ggmlrpc_core.wire.dialects import dialect, newest
+from ggmlrpc_core.wire.handshake import (
+    announced_labels,
+    announcing,
+    hello_forms,
+    nearest,
+    stock_client_accepts,
+)
 from ggmlrpc_core.wire.version import V
 
 
@@ -23,21 +29,60 @@ def test_stock_rule(ours, announced, accepts):
     assert stock_client_accepts(ours, announced) is accepts
 
 
-def test_own_version_then_the_same_minor():
-    assert dialect_for(V(5, 1, 0)) is dialect("5.1.0")
-    assert dialect_for(V(7, 0, 1)) is dialect("7.0.0")
-    assert dialect_for(V(5, 9, 0)) is None
-    assert dialect_for(V(99, 0, 0)) is None
+@pytest.mark.parametrize(
+    ("version", "names"),
+    [
+        (V(5, 1, 0), ["5.1.0"]),
+        (V(3, 6, 0), ["3.6.0@2025-12-05", "3.6.0@2026-01-19", "3.6.0@2026-03-07"]),
+        (V(3, 5, 2), None),
+        (V(7, 0, 1), []),
+        (V(8, 0, 0), []),
+        (V(0, 1, 0), []),
+    ],
+)
+def test_states_that_announce_a_version(version, names):
+    found = [d.name for d in announcing(version)]
+    if names is not None:
+        assert found == names
+    else:
+        sizes = {d.max_src for d in announcing(version)}
+        assert sizes == {10, 12, 16}
+        assert all(name.startswith("ik-3.5.2/") for name in found)
+
+
+def test_nine_op_numberings_hide_behind_2_0_0():
+    orders = {tuple(d.numbering.ops.items()) for d in announcing(V(2, 0))}
+    renumbered = {tuple(sorted(d.numbering.ops.values())) for d in announcing(V(2, 0))}
+    assert len(renumbered) == 9
+    assert len(orders) == 9
+
+
+def test_labels_are_those_that_dialect_knows():
+    labels = announced_labels()
+    assert labels[0] == "1.0.0"
+    assert "7.0.0" in labels
+    assert "ik-3.5.1" in labels
+    assert not any(label.startswith("none") for label in labels)
+    assert all(dialect(label).label == label for label in labels)
 
 
 def test_forms_of_hello_start_with_the_newest():
-    forms = hello_variants()
+    forms = hello_forms()
     assert forms[0] is newest()
-    sizes = [form.by_name["HELLO"].request.size for form in forms]
-    assert len(set(sizes)) == len(sizes)
-    every = {
-        dialect(n).by_name["HELLO"].request.size
-        for n in spoken_names()
-        if "HELLO" in dialect(n).by_name
-    }
-    assert set(sizes) == every
+    assert [form.by_name["HELLO"].request.size for form in forms] == [24, 0]
+
+
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [
+        (V(7, 0, 1), "7.0.0"),
+        (V(6, 0, 4), "6.0.0"),
+        (V(4, 0, 9), "4.0.3"),
+        (V(3, 1, 0), "3.6.1"),
+        (V(8, 0, 0), None),
+        (V(0, 5, 0), None),
+    ],
+)
+def test_what_could_be_spoken_to_an_unknown_version(version, name):
+    near = nearest(version)
+    assert (near and near.name) == name
