@@ -11,6 +11,8 @@ import click
 
 from ggmlrpc_core.cli.options import HELP, LISTEN, NETWORK, SIZE, listen_endpoint, split_names
 
+DRAIN_SECONDS = 10.0
+"""How long graphs may take to their end after the first signal; a second one ends the process."""
 _STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK")  # the last on Windows only
 
 
@@ -204,7 +206,7 @@ def command(
     finally:
         if watched is not None:
             watched.close()
-        server.close()
+        server.close(drain=DRAIN_SECONDS)
 
 
 def _stop_on_signals() -> threading.Event:

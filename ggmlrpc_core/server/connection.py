@@ -41,6 +41,8 @@ class ServedClient:
     ) -> None:
         self._sock = sock
         self._label = label
+        self._peer = peer
+        self._drain_until: float | None = None
         self._services = services
         self.counters = ClientCounters(label)
         self._lock = threading.Lock()
@@ -81,7 +83,7 @@ class ServedClient:
 
     def serve(self) -> None:
         """Answer requests until the client leaves, breaks a rule or `shutdown` is called."""
-        log.info("Accepted client connection [%s]", self._label)
+        self._write(logging.INFO, "Accepted client connection [%s]", self._label)
         try:
             self._answer_all()
         except LaneEnded:
@@ -89,8 +91,10 @@ class ServedClient:
         except Exception as exc:  # a bug in the server must not cost the other clients anything
             self._fail(exc)
         finally:
+            if self._drain_until is not None:
+                self._session.finish(self._drain_until)
             self.abandon()
-            log.info("Client connection closed [%s]", self._label)
+            self._write(logging.INFO, "Client connection closed [%s]", self._label)
 
     def abandon(self) -> None:
         """Free what the client owns and close its socket; by the thread that serves it, once."""
@@ -103,6 +107,13 @@ class ServedClient:
         self._sock.close()
         self._services.counters.leave(self.counters, fault=self._told)
 
+    def drain(self, until: float) -> None:
+        """Take no more requests, and end when the work is done, at a moment of `time.monotonic` at the latest."""
+        self._drain_until = until
+        with self._lock:
+            self._closing = True
+        self._link.end_reading()
+
     def shutdown(self) -> None:
         """End the connection, from any thread."""
         with self._lock:
@@ -114,7 +125,8 @@ class ServedClient:
         while True:
             event = link.next_event()
             if event is PEER_CLOSED:
-                self._dialogue.left()
+                if self._drain_until is None:
+                    self._dialogue.left()
                 return
             assert isinstance(event, Request)
             self._dialogue.heard(event.command)
@@ -135,6 +147,9 @@ class ServedClient:
             ):
                 log.debug("[%s] %s", self._label, trace.reply_line(event.command, size))
 
+    def _write(self, level: int, message: str, *args: object) -> None:
+        self._services.lines.write(level, self._peer, message, *args)
+
     def _owns(self, handle: int) -> bool:
         return self._session.owns(handle)
 
@@ -148,8 +163,9 @@ class ServedClient:
             self._told = self._told or not told
         if not told:
             if isinstance(exc, GgmlRpcError):
-                log.warning("[%s] closed: %s", self._label, exc)
+                self._write(logging.WARNING, "[%s] closed: %s", self._label, exc)
             else:
-                log.error("[%s] closed: %s: %s", self._label, type(exc).__name__, exc)
+                kind = type(exc).__name__
+                self._write(logging.ERROR, "[%s] closed: %s: %s", self._label, kind, exc)
             log.debug("[%s] traceback", self._label, exc_info=exc)
         self._link.shutdown()

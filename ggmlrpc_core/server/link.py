@@ -39,6 +39,7 @@ class SocketLink:
         self._conn = conn
         self._limits = limits
         self._room = memoryview(bytearray(RECEIVE_SIZE))
+        self._reading = True
         self._silent = 0.0  # seconds since the last byte, in steps of limits.silence
         self._hello_by: float | None = monotonic() + limits.hello_timeout
         sock.settimeout(None)
@@ -111,6 +112,8 @@ class SocketLink:
         A peer that has only closed its sending side looks the same; it is given the time that a
         wait for the device takes before somebody asks.
         """
+        if not self._reading:
+            return False  # our own end of the stream looks like the peer's
         try:
             return _readable(self._sock) and self._sock.recv(1, socket.MSG_PEEK) == b""
         except (OSError, ValueError):
@@ -124,6 +127,14 @@ class SocketLink:
             return _readable(self._sock, seconds) and self._sock.recv(1, socket.MSG_PEEK) != b""
         except (OSError, ValueError):
             return False
+
+    def end_reading(self) -> None:
+        """Take no more requests; what is due can still be sent. From any thread."""
+        self._reading = False
+        try:
+            self._sock.shutdown(socket.SHUT_RD)
+        except OSError:
+            return  # not connected any more
 
     def shutdown(self) -> None:
         """End the stream in both directions; wakes whoever waits on it. From any thread."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from ggmlrpc_core.errors import ConnectionLost
@@ -129,6 +130,12 @@ class Schedule:
         """
         for device in devices:
             self._quiet(device, list(self._touching[device]))
+
+    def finish(self, until: float) -> None:
+        """Wait until what is queued has run, or until a moment of `time.monotonic`."""
+        for jobs in self._touching:
+            for job in list(jobs.values()):
+                job.wait(max(0.0, until - monotonic()))
 
     def close(self, frees: Sequence[Callable[[], Any]]) -> None:
         """Stop what runs, drop what waits, then run one of `frees` on each device's thread."""

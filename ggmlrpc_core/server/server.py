@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 
 from ggmlrpc_core.device import Device
 from ggmlrpc_core.endpoint import DEFAULT_ENDPOINT, Endpoint
@@ -195,8 +196,13 @@ class Server:
         """Wait until the server is closed; False when `timeout` seconds went by."""
         return self._closed.wait(timeout)
 
-    def close(self) -> None:
-        """Close every connection, free every buffer, close the devices. May be called twice."""
+    def close(self, *, drain: float = 0.0) -> None:
+        """Close every connection, free every buffer, close the devices. May be called twice.
+
+        Args:
+            drain: seconds that graphs which run or wait may take to their end, and that answers which are due may take
+                to be sent; nothing new is read from any client meanwhile.
+        """
         with self._lock:
             if self._closed.is_set():
                 return
@@ -204,6 +210,12 @@ class Server:
             connections = dict(self._connections)
         for listener, _ in self._listeners:
             listener.close()
+        until = monotonic() + drain
+        if drain > 0:
+            for connection in connections:
+                connection.drain(until)
+            for thread in connections.values():
+                thread.join(max(0.0, until - monotonic()))
         for connection in connections:
             connection.shutdown()
         for thread in connections.values():
@@ -236,14 +248,14 @@ class Server:
             sock, address, peer = accepted
             if not self.limits.allows(peer):
                 self.counters.refuse()
-                log.warning("[%s] closed: its address is not in --allow", address)
+                self._tell(peer, "[%s] closed: its address is not in --allow", address)
                 sock.close()
                 continue
             label = f"c{next(self._ids)} {address}"
             try:
                 self._begin(sock, label, peer, offer)
             except Exception as exc:  # one client that could not be served is no reason to stop
-                log.warning("[%s] closed: %s", label, exc)
+                self._tell(peer, "[%s] closed: %s", label, exc)
                 sock.close()
 
     def _begin(self, sock: socket.socket, label: str, peer: str, offer: Offer) -> None:
@@ -253,8 +265,8 @@ class Server:
                 sock.close()
                 return
             if len(self._connections) >= limits.max_clients:
-                log.warning(
-                    "[%s] closed: server: number of clients is %d, expected at most %d",
+                self._tell(
+                    peer, "[%s] closed: server: number of clients is %d, expected at most %d",
                     label, len(self._connections) + 1, limits.max_clients,
                 )  # fmt: skip
                 self.counters.refuse()
@@ -271,6 +283,9 @@ class Server:
                 del self._connections[connection]
                 connection.abandon()
                 raise
+
+    def _tell(self, peer: str, message: str, *args: object) -> None:
+        self._services.lines.write(logging.WARNING, peer, message, *args)
 
     def _serve(self, connection: ServedClient) -> None:
         try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ggmlrpc_core.server.counters import Counters
 from ggmlrpc_core.server.hash_cache import HashCache
 from ggmlrpc_core.server.limits import Budget, ServerLimits
+from ggmlrpc_core.server.peer_log import PeerLog
 from ggmlrpc_core.server.schedule import ServedDevice
 
 
@@ -21,6 +23,7 @@ class Services:
         memory: the account of all clients together.
         cache: of uploads; None when the server has none.
         counters: of all clients.
+        lines: the log, as far as it is about peers.
     """
 
     devices: Sequence[ServedDevice]
@@ -28,3 +31,4 @@ class Services:
     memory: Budget
     cache: HashCache | None = None
     counters: Counters = field(default_factory=Counters)
+    lines: PeerLog = field(default_factory=lambda: PeerLog(logging.getLogger("ggmlrpc.server")))

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from ggmlrpc_core.device import Device
 from ggmlrpc_core.engine.events import Request
-from ggmlrpc_core.errors import OutOfBounds, RemoteProtocolError, clip
+from ggmlrpc_core.errors import OutOfBounds, RemoteProtocolError, UnknownCommand, clip
 from ggmlrpc_core.graph.bind import bind_tensor
 from ggmlrpc_core.graph.tensor import Tensor
 from ggmlrpc_core.server.access import Access
@@ -110,7 +110,12 @@ class Session:
             LaneEnded: earlier work of this session has failed, which has been told to on_fault.
             ConnectionLost: the peer is gone.
         """
-        return _COMMANDS[request.command](self, request)
+        method = _COMMANDS.get(request.command)
+        if method is None:
+            raise UnknownCommand(
+                "request", "command", request.command, "one that this server knows what to do with"
+            )
+        return method(self, request)
 
     def owns(self, handle: int) -> bool:
         """Whether a handle is a buffer of this client."""
@@ -120,6 +125,10 @@ class Session:
     def memory_used(self) -> int:
         """Bytes of this client's buffers."""
         return self._memory.used
+
+    def finish(self, until: float) -> None:
+        """Let the work that was asked for run to its end, until a moment of `time.monotonic`."""
+        self._schedule.finish(until)
 
     def close(self) -> None:
         """Stop the work of this session and free what it owns."""

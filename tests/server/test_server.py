@@ -156,3 +156,34 @@ def test_an_address_that_is_not_allowed_is_closed_before_hello(start, log):
     (line,) = log
     assert re.fullmatch(r"\[127\.0\.0\.1:\d+\] closed: its address is not in --allow", line)
     assert server.counters.refused == 1
+
+
+def test_a_drain_lets_graphs_end_and_answers_go(start, peer, add_graph):
+    device = ChaosDevice(NullDevice("NULL0"))
+    server = start(device)
+    one, idle = peer(server), peer(server)
+    graph = add_graph(*one.alloc(256))
+    device.go.clear()
+    get = one.message("GET_TENSOR", tensor=graph["tensors"][2], offset=0, size=64)
+    one.send(one.message("GRAPH_COMPUTE", device=0, **graph) + get)
+    assert device.running.wait(20)
+    closer = threading.Thread(target=server.close, kwargs={"drain": 20.0})
+    closer.start()
+    assert idle.is_closed()
+    device.go.set()
+    assert len(one.reply(64)) == 64
+    assert one.is_closed()
+    closer.join(20)
+    assert not closer.is_alive()
+
+
+def test_a_drain_ends_when_its_time_is_up(start, peer, add_graph, log):
+    device = ChaosDevice(NullDevice("NULL0"))
+    server = start(device)
+    one = peer(server)
+    device.go.clear()
+    one.tell("GRAPH_COMPUTE", device=0, **add_graph(*one.alloc(256)))
+    assert device.running.wait(20)
+    server.close(drain=0.05)
+    assert one.is_closed()
+    assert log == []

@@ -432,3 +432,17 @@ def test_the_server_closes_while_a_graph_runs(start, peer, add_graph, log):
     assert one.is_closed()
     assert device.inner.closed
     assert log == []
+
+
+def test_a_command_that_only_the_tables_know(start, peer, log, monkeypatch):
+    from ggmlrpc_core.server import session
+
+    methods = {k: v for k, v in session._COMMANDS.items() if k != "DEVICE_COUNT"}
+    monkeypatch.setattr(session, "_COMMANDS", methods)
+    one = peer(start())
+    one.tell("DEVICE_COUNT")
+    assert one.is_closed()
+    (line,) = log
+    assert line.endswith(
+        "closed: request: command is DEVICE_COUNT, expected one that this server knows what to do with"
+    )
