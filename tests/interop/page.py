@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from interop.build_peers import build_error
-from interop.measure import ABSENT, BOUNDS, GOOD, Result
+from interop.measure import ABSENT, BOUNDS, GOOD, N_TOKENS, PROMPT, Result
 from interop.peers import NOT_RELEASED, PEERS, Peer
+from interop.results import as_result
 
 NOTE = "<!-- made by tests/interop/run.py; do not edit -->\n\n"
 CELLS = {
@@ -71,14 +72,14 @@ def page(folder: Path, kept_result: Callable[[Path, Peer], dict[str, Any] | None
             error = build_error(folder, one) or "not built"
             rows.append([one.name, one.dialect, *[""] * len(COLUMNS), "", error])
             continue
-        result = Result(**{name: kept[name] for name in Result.__dataclass_fields__})
+        result = as_result(kept)
         rows.append([one.name, one.dialect, *row_of(result), server_cell(result), one.quirks])
         notes += [f"- {one.name}: {_clean(line)}" for line in result.failures]
         sources.append(
             [one.name, one.date, kept["date"], kept["ggmlrpc"], kept["compiler"], result.chosen]
         )
         skipped.append([one.name, ", ".join(f"{k} {v}" for k, v in result.commands.items())])
-    text = NOTE + INTRO.format(positions=44)
+    text = NOTE + INTRO.format(positions=len(PROMPT) + N_TOKENS)
     text += _table(["peer", "dialect", *COLUMNS, "graphs", "note"], rows)
     text += "\n## What is not good, and why\n\n" + ("\n".join(notes) or "Nothing.") + "\n"
     text += "\n## Made with\n\n" + _table(

@@ -90,7 +90,8 @@ PEERS = (
     Peer(
         "0.2.75", "2024-05-16", "none-A",
         "aee9383935c42e812ee84265b1dafe5f0e3a20ee47216529b64a2ed6caaaed44",
-        option="LLAMA_RPC", address=("127.0.0.1",), quirks="server never frees what a client leaves; a bad request ends it",
+        option="LLAMA_RPC", address=("127.0.0.1",),
+        quirks="server never frees what a client leaves; a bad request ends it",
     ),
     Peer(
         "0.2.76", "2024-05-24", "none-B@2024-05-23",
@@ -186,17 +187,20 @@ PEERS = (
 )  # fmt: skip
 """Oldest first."""
 
+TOX = "interop-"
+"""What the names of tox environments begin with."""
+
 NOT_RELEASED = ("none-E", "1.0.0", "6.0.0")
 """Versions of which neither package had a release."""
 
 
 def peer(version: str) -> Peer:
-    """The peer of a release; versions of the two packages do not collide.
+    """The peer of a release, or of the tox environment of its name; versions of the two packages do not collide.
 
     Raises:
         KeyError: not in the table.
     """
     for known in PEERS:
-        if known.version == version:
+        if known.version == version.removeprefix(TOX):
             return known
     raise KeyError(f"{version}: not one of {', '.join(p.version for p in PEERS)}")

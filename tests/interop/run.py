@@ -1,65 +1,32 @@
 """Run the peers of other versions in both directions and print the table: `tox -e interop-VERSION`.
 
-    python tests/interop/run.py FOLDER [--version V ...] [--page FILE]
+    python tests/interop/run.py FOLDER [--version V ...] [--kept] [--page FILE]
 
 FOLDER is that of build_peers.py. Each peer's result goes to FOLDER/V/interop.json, so that the page has all that were
 ever run there, whoever was built in between. Exit status 1 when a peer that was run has a cell that is not good; the
-reason of each is printed below the table. --page writes the documentation page from the results of all peers.
+reason of each is printed below the table. --kept runs nothing and shows what was kept; --page writes the documentation
+page from the results of all peers.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import sys
-import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # makes `interop` importable
 
-from interop.build_peers import Built, find_peer
-from interop.measure import Result, measure
+from interop.build_peers import find_peer
+from interop.measure import Result
 from interop.page import COLUMNS, page, row_of, server_cell
 from interop.peers import PEERS, Peer, peer
-from upstream.build_stock import compiler_of
+from interop.results import as_result, kept_result, run_peer
 
-RESULT = "interop.json"
 WIDTH = 180
 """Columns that the table needs at least, whatever the terminal says."""
-
-
-def run_peer(built: Built, folder: Path) -> dict[str, Any]:
-    """Measure one peer and keep the result with date and versions."""
-    start = time.monotonic()
-    result = measure(built, folder)
-    kept = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "ggmlrpc": version("ggmlrpc"),
-        "compiler": compiler_of(built.root),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "seconds": round(time.monotonic() - start),
-        **result.as_dict(),
-    }
-    (built.root / RESULT).write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
-    return kept
-
-
-def kept_result(folder: Path, one: Peer) -> dict[str, Any] | None:
-    """The result of a peer's last run, None when it never ran."""
-    path = folder / one.version / RESULT
-    return json.loads(path.read_text()) if path.exists() else None
-
-
-def as_result(kept: dict[str, Any]) -> Result:
-    """The measured part of a kept result."""
-    return Result(**{name: kept[name] for name in Result.__dataclass_fields__})
 
 
 def show(console: Console, results: list[tuple[Peer, Result]]) -> None:
@@ -82,18 +49,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run peers of other versions.")
     parser.add_argument("folder", type=Path, help="that of build_peers.py")
     parser.add_argument("--version", action="append", metavar="V", help="only this release")
+    parser.add_argument("--kept", action="store_true", help="show kept results, run nothing")
     parser.add_argument("--page", type=Path, help="write the page with the results of all peers")
     args = parser.parse_args()
     console = Console()
     wanted = [peer(v) for v in args.version] if args.version else list(PEERS)
     results = []
     for one in wanted:
-        built = find_peer(args.folder, one)
-        if built is None:
+        built = None if args.kept else find_peer(args.folder, one)
+        if built is not None:
+            console.print(f"{one.name} ({one.dialect})")
+            run_peer(built, args.folder)
+        elif not args.kept:
             console.print(f"{one.name}: not built in {args.folder}", style="yellow")
             continue
-        console.print(f"{one.name} ({one.dialect})")
-        results.append((one, as_result(run_peer(built, args.folder))))
+        kept = kept_result(args.folder, one)
+        if kept is not None:
+            results.append((one, as_result(kept)))
     show(console, results)
     if args.page:
         args.page.write_text(page(args.folder, kept_result))
