@@ -31,4 +31,5 @@ def test_each_ending_has_its_word_and_stock_stands_beside(make):
     first = rows[3]
     assert (first.stock, first.stock_bad) == ("server died", True)
     assert rows[4].stock == ""
+    assert [r.notable for r in rows] == [True, True, True, True, False, False]
     assert stock_names(results, STOCK) == ["stock-7.0.0"]

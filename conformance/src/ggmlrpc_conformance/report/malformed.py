@@ -32,9 +32,14 @@ class MalformedRow:
     stock: str
     stock_bad: bool
 
+    @property
+    def notable(self) -> bool:
+        """The clause is broken here or there."""
+        return self.stock_bad or not self.result.verdict.good
+
 
 def malformed_rows(results: Iterable[CaseResult], known: Mapping[str, Known]) -> list[MalformedRow]:
-    """A row per case of bad input, broken ones first."""
+    """A row per case of bad input: those that this server breaks, then those that stock breaks, then the others."""
     rows = []
     for result in results:
         if not _is_malformed(result) or result.verdict is Verdict.SKIP:
@@ -48,7 +53,9 @@ def malformed_rows(results: Iterable[CaseResult], known: Mapping[str, Known]) ->
                 stock_bad=stock is not None and stock.verdict.bad,
             )
         )
-    return sorted(rows, key=lambda r: (-r.result.verdict.severity, r.result.full_id))
+    return sorted(
+        rows, key=lambda r: (-r.result.verdict.severity, not r.stock_bad, r.result.full_id)
+    )
 
 
 def stock_names(results: Iterable[CaseResult], known: Mapping[str, Known]) -> list[str]:
