@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from ipaddress import IPv4Network, IPv6Network
@@ -13,6 +14,7 @@ from ggmlrpc_core.cli.options import HELP, LISTEN, NETWORK, SIZE, listen_endpoin
 
 DRAIN_SECONDS = 10.0
 """How long graphs may take to their end after the first signal; a second one ends the process."""
+AS_ROOT = "WARNING: this runs as root, which nothing here needs; an account of its own is safer"
 _STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK")  # the last on Windows only
 
 
@@ -120,6 +122,18 @@ _STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK")  # the last on Windows only
     help="Announce another version on a further port. May be repeated; devices and bounds are shared.",
 )
 @click.option(
+    "--load-plugins",
+    metavar="NAME1,NAME2,...",
+    help="Import only these plugins (entry points), and none of what else is installed.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Of what happens; json is one object a line on stderr.",
+)
+@click.option(
     "--metrics",
     metavar="[HOST:]PORT",
     help="Serve /metrics (Prometheus), /status (JSON) and /healthz over HTTP; host 127.0.0.1 "
@@ -144,6 +158,8 @@ def command(
     max_graph_work: float,
     dialect: str | None,
     listen: tuple[tuple[str, str], ...],
+    load_plugins: str | None,
+    log_format: str,
     metrics: str | None,
 ) -> None:
     """Start the server and wait for a signal."""
@@ -155,9 +171,10 @@ def command(
     from ggmlrpc_core.server.metrics import MetricsServer
     from ggmlrpc_core.server.status import status_of
 
-    logs.set_up()
+    logs.set_up(as_json=log_format == "json")
     stop = _stop_on_signals()
-    plugins = Plugins(complain=logging.getLogger("ggmlrpc.server").warning)
+    log = logging.getLogger("ggmlrpc.server")
+    plugins = Plugins(only=split_names(load_plugins) or None, complain=log.warning)
     if warm:
         make_warm(plugins, split_names(devices))
     endpoint = Endpoint(host, 0 if host.startswith("unix:") else port)
@@ -195,12 +212,15 @@ def command(
             devices=server.summaries(),
         )
         spoken = dialects_spoken([(where, str(offer)) for where, offer in server.offers])
-        click.echo("\n".join([shown, "", *spoken, advice(server.endpoint)]))
+        told = [shown, f"Bounds: {server.limits}", "", *spoken, advice(server.endpoint)]
+        click.echo("\n".join(told))
         if watched is not None:
             click.echo(f"Metrics: http://{watched.endpoint}/metrics")
         for where, _ in server.offers:
             if (words := warning(where)) is not None:
                 click.echo(words, err=True)
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            click.echo(AS_ROOT, err=True)
         while not stop.wait(1.0):  # a wait without end cannot be interrupted on Windows
             pass
     finally:

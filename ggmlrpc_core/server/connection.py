@@ -24,6 +24,9 @@ from ggmlrpc_core.server.worker import LaneEnded
 
 log = logging.getLogger("ggmlrpc.server")
 
+PROGRESS_BYTES = 1 << 30
+"""Uploaded bytes after which a line of the log says how far a client has come."""
+
 
 class ServedClient:
     """A connected client.
@@ -121,6 +124,7 @@ class ServedClient:
         self._link.shutdown()
 
     def _answer_all(self) -> None:
+        told = 0
         conn, link, session, counters = self._conn, self._link, self._session, self.counters
         while True:
             event = link.next_event()
@@ -133,6 +137,11 @@ class ServedClient:
             if self._trace:
                 log.debug("[%s] %s", self._label, trace.request_line(event))
             counters.request(event.command, event.size, event.body_size)
+            if counters.uploaded - told >= PROGRESS_BYTES:
+                told = counters.uploaded
+                self._write(
+                    logging.INFO, "[%s] has uploaded %.0f GiB", self._label, told / (1 << 30)
+                )
             answer = session.handle(event)
             if link.answer_due:
                 reply = conn.reply(**(answer or {}))

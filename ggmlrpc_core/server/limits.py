@@ -47,6 +47,20 @@ class ServerLimits:
     idle_timeout: float | None = None
     allow: tuple[Network, ...] = ()
 
+    def __str__(self) -> str:
+        """The bounds for the banner."""
+        parts = [
+            f"{self.max_clients} clients",
+            f"{_size(self.memory_total)} in all",
+            f"{_size(self.memory_per_client)} per client",
+            f"messages of {_size(self.max_message)}",
+            f"{self.graph_work:.0e} operations a graph",
+            "idle clients stay" if self.idle_timeout is None else f"{self.idle_timeout:g} s idle",
+        ]
+        if self.allow:
+            parts.append("from " + ", ".join(map(str, self.allow)))
+        return ", ".join(parts)
+
     @property
     def silence(self) -> float:
         """Seconds after which a connection without bytes is looked at."""
@@ -59,6 +73,10 @@ class ServerLimits:
         address = ip_address(peer.partition("%")[0])
         mapped = getattr(address, "ipv4_mapped", None) or address
         return any(mapped in network for network in self.allow)
+
+
+def _size(size: int | None) -> str:
+    return "any memory" if size is None else f"{size >> 20} MiB"
 
 
 DEFAULT_LIMITS = ServerLimits()

@@ -1,5 +1,6 @@
 """Where lines of the log go."""
 
+import json
 import logging
 
 from ggmlrpc_core.cli import logs
@@ -24,3 +25,18 @@ def test_debug_goes_to_stderr(capsys, monkeypatch):
     logs.set_up()
     logging.getLogger("ggmlrpc.server").debug("> HELLO")
     assert capsys.readouterr().err.endswith(" DEBUG > HELLO\n")
+
+
+def test_json_is_an_object_a_line(capsys):
+    logs.set_up(as_json=True)
+    log = logging.getLogger("ggmlrpc.server")
+    log.info("Accepted client connection [%s]", "c1")
+    log.warning('[c1] closed: "\n"')
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    first, second = map(json.loads, captured.err.splitlines())
+    assert first.pop("time") > 0
+    assert first == {
+        "level": "info", "logger": "ggmlrpc.server", "message": "Accepted client connection [c1]",
+    }  # fmt: skip
+    assert second["message"] == '[c1] closed: "\n"'

@@ -1,7 +1,7 @@
 """The end of a connection: what is told, once, and to whom."""
 
 from ggmlrpc_core.errors import OutOfBounds
-from ggmlrpc_core.server import session
+from ggmlrpc_core.server import connection, session
 from ggmlrpc_core.testing.chaos import ChaosDevice
 from ggmlrpc_core.testing.null import NullDevice
 
@@ -49,3 +49,13 @@ def test_a_session_that_cannot_be_closed_still_frees_the_socket(start, peer, log
     server.close()  # waits for the connection
     (line,) = log
     assert line.endswith("not closed cleanly: RuntimeError: while closing")
+
+
+def test_a_long_upload_shows_its_progress(start, peer, tensor, log, monkeypatch):
+    monkeypatch.setattr(connection, "PROGRESS_BYTES", 1000)
+    one = peer(start())
+    handle, base = one.alloc(4096)
+    for _ in range(5):
+        one.tell("SET_TENSOR", bytes(400), tensor=tensor(handle, base, 100), offset=0)
+    one.ask("DEVICE_COUNT")
+    assert [line.split("] ")[1] for line in log.all if "uploaded" in line] == ["has uploaded 0 GiB"]

@@ -49,3 +49,15 @@ def test_silence_is_the_shorter_of_the_two():
     assert ServerLimits().silence == 60.0
     assert ServerLimits(idle_timeout=5.0).silence == 5.0
     assert ServerLimits(idle_timeout=90.0).silence == 60.0
+
+
+def test_bounds_for_the_banner():
+    assert str(ServerLimits()) == (
+        "64 clients, any memory in all, any memory per client, messages of 128 MiB, "
+        "1e+17 operations a graph, idle clients stay"
+    )
+    narrow = ServerLimits(
+        memory_total=1 << 30, idle_timeout=90.0, allow=(ip_network("10.0.0.0/8"),)
+    )
+    assert "1024 MiB in all" in str(narrow)
+    assert str(narrow).endswith("90 s idle, from 10.0.0.0/8")
