@@ -127,7 +127,7 @@ class MetalBuffer:
             return
         self.uncover(lo, hi)
         self.segments.add(Segment(lo, hi, array))
-        if hi - lo >= FORGET_FROM and self.root.dirty:
+        if hi - lo >= FORGET_FROM:
             self.root.forget(lo, hi)
 
     def newest(self, lo: int, hi: int) -> tuple[np.ndarray, int]:

@@ -28,8 +28,8 @@ log = logging.getLogger("ggmlrpc.metal")
 ALIGNMENT = 128
 LARGEST = 8 << 30
 """Most bytes of one buffer: an MLX array has fewer than 2^31 elements of 8 bytes."""
-CACHE_BYTES = 256 << 20
-"""Freed memory that MLX may keep for the next results."""
+CACHE_SHARE, LEAST_CACHE = 8, 32 << 20
+"""Freed memory that MLX may keep for the next results: a part of what clients have, and bytes that it always may."""
 MAX_PLANS = 16
 """Prepared graphs that are kept; a client alternates between few."""
 MAX_PLANNED = 262_144
@@ -64,7 +64,7 @@ class MetalDevice:
         self._told: set[tuple[str, str]] = set()
         self._plans: OrderedDict[bytes, MetalExecutable] = OrderedDict()
         self._alive: weakref.WeakSet[MetalExecutable] = weakref.WeakSet()
-        self._mx.set_cache_limit(CACHE_BYTES)
+        self._account(0)
 
     def memory(self) -> tuple[int, int]:
         """(free, total) bytes: of what Metal recommends to use at most, or of the host's memory."""
@@ -86,7 +86,7 @@ class MetalDevice:
                 context=self.name,
             )
         buffer = MetalBuffer(Root(self._mx, size, gpu=self._gpu), size, self._forget)
-        self._roots += size
+        self._account(size)
         return buffer
 
     def alloc_size(self, tensor: Tensor, srcs: list[Tensor | None]) -> int:
@@ -145,6 +145,10 @@ class MetalDevice:
         self._plans.clear()
         self._mx.clear_cache()
 
+    def _account(self, change: int) -> None:
+        self._roots += change
+        self._mx.set_cache_limit(max(self._roots // CACHE_SHARE, LEAST_CACHE))
+
     def _tell(self, made: MetalExecutable) -> None:
         """One line for each op and reason that becomes a host stage for the first time."""
         for (op, reason), count in host_nodes(made.host_stages()).items():
@@ -159,7 +163,7 @@ class MetalDevice:
                 )
 
     def _forget(self, buffer: MetalBuffer) -> None:
-        self._roots -= buffer.size
+        self._account(-buffer.size)
         for key in [key for key, made in self._plans.items() if buffer in made.buffers]:
             del self._plans[key]
         # A session may hold a plan that is not among the last few; it must not run either.
