@@ -190,10 +190,10 @@ def versions_page() -> str:
     states = len(dialects.dialect_names()), len(dialects.fork_names())
     return (
         NOTE
-        + f"# Versions\n\nThe server and the client speak all of them: {states[0]} states of upstream, and {states[1]} of "
-        + "ik_llama.cpp,\nof which 6.0.0 and those of the fork are not proven against a peer. `ggmlrpc dialects` lists "
-        + "the states one by one;\nhow a server tells them apart is in [clients of every age](../explanation/dialects.md)."
-        + "\n\n"
+        + f"# Versions\n\nServer and client speak all of them: {states[0]} states of upstream, and {states[1]}\n"
+        + "of ik_llama.cpp. Of these, 6.0.0 and those of the fork are not proven against a peer.\n"
+        + "`ggmlrpc dialects` lists the states one by one; how a server tells them apart is in\n"
+        + "[clients of every age](../explanation/dialects.md).\n\n"
         + table(["version", "first", "last", "tensor bytes", "commands", "what separates it"], rows)
     )
 

@@ -1,6 +1,7 @@
 import pytest
 
 from ggmlrpc_core.ggml.numbering import NEWEST, numbering, numbering_dates
+from ggmlrpc_core.ggml.types import read_table
 
 
 def test_the_newest():
@@ -62,3 +63,24 @@ def test_the_fork_has_its_own_types():
     shared = {name for name in fork if name in ours}
     assert all(fork[name] == ours[name] for name in shared)
     assert shared == set(ours) - {"TQ1_0", "TQ2_0", "NVFP4", "Q1_0", "Q2_0", "Q8_K"}
+
+
+TABLES = [
+    (table, column)
+    for table in ("ops", "unary_ops", "glu_ops")
+    for column in list(read_table(table)[0])[1:]
+]
+
+
+@pytest.mark.parametrize(("table", "column"), TABLES, ids=[f"{t}-{c}" for t, c in TABLES])
+def test_every_column_numbers_from_0_to_its_count(table, column):
+    rows = read_table(table)
+    name = next(iter(rows[0]))
+    numbers = {row[name]: int(row[column]) for row in rows if row[column]}
+    count = numbers.pop("COUNT", 0)
+    assert sorted(numbers.values()) == list(range(count))
+    version, _, date = column.replace("(assumed)", "").partition("@")
+    found = numbering(version, date)
+    assert (
+        dict({"ops": found.ops, "unary_ops": found.unary, "glu_ops": found.glu}[table]) == numbers
+    )

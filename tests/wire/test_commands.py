@@ -6,6 +6,7 @@ import pytest
 
 from ggmlrpc_core.ggml.types import read_table
 from ggmlrpc_core.wire.commands import COMMANDS
+from ggmlrpc_core.wire.dialects import dialect, dialect_names, fork_names
 from ggmlrpc_core.wire.layout import Layout, Params
 from ggmlrpc_core.wire.version import ERA_A, ERA_B, ERA_C, ERA_D, ERA_E, V
 
@@ -56,3 +57,38 @@ def test_numbers_and_lengths_are_those_of_the_table(row):
 
 def test_every_command_of_the_table_is_declared():
     assert {row["command"] for row in ROWS} == set(COMMANDS)
+
+
+FORK = [
+    row
+    for row in read_table("commands")
+    if row["version"].startswith("ik-") and row["command"] != "NONE"
+]
+
+
+@pytest.mark.parametrize("row", FORK, ids=[f"{r['command']}-{r['version']}" for r in FORK])
+def test_the_fork_has_the_numbers_and_lengths_of_the_table(row):
+    d = dialect(re.sub(r" \((\d+) sources\)", r"/\1src", row["version"]))
+    wire = d.by_name.get(row["command"])
+    assert (wire is not None) == (row["present"] == "y")
+    if wire is None:
+        return
+    assert wire.number == int(row["number"])
+    fixed, more = sizes(row["request_bytes"])
+    assert wire.request.size + (4 if wire.counted else 0) == fixed
+    assert wire.request.complete is not more
+    if row["response_bytes"] == "":
+        assert wire.reply is None
+    else:
+        assert (wire.reply.size, not wire.reply.complete) == sizes(row["response_bytes"])
+
+
+@pytest.mark.parametrize("name", [*dialect_names(), *fork_names()])
+def test_every_dialect_has_the_commands_of_its_version(name):
+    d = dialect(name)
+    for command in COMMANDS.values():
+        number = command.number.at(d.version)
+        assert (command.name in d.by_name) == (number is not None)
+        if number is not None:
+            assert d.by_number[number].name == command.name
+            assert (d.by_name[command.name].reply is None) == (command.reply.at(d.version) is None)

@@ -48,3 +48,27 @@ def test_the_fork_comes_last_and_has_its_sizes():
 
 def test_a_proposal_is_no_span():
     assert not any("7.0.1" in s.label for s in spans())
+
+
+def test_a_row_in_the_tables_makes_a_dialect(monkeypatch):
+    """As docs/howto/add-a-version.md says: 7.0.1 is data."""
+    from ggmlrpc_core.wire import dialects
+    from ggmlrpc_core.wire import spans as module
+
+    rows = module.read_table("versions")
+    newer = [{**row} for row in rows if "proposal" not in row["version"]]
+    at = next(i for i, row in enumerate(newer) if row["version"] == "7.0.0")
+    newer.insert(at + 1, {**newer[at], "version": "7.0.1", "first_date": "2026-10-20"})
+    dates = {*module.numbering_dates(), ("7.0.1", "2026-11-01")}
+    monkeypatch.setattr(module, "read_table", lambda name: newer)
+    monkeypatch.setattr(module, "numbering_dates", lambda: dates)
+    found = [s for s in module.spans() if s.label.startswith("7.0")]
+    assert [(s.label, s.first, s.end) for s in found] == [
+        ("7.0.0", "2026-09-11", "2026-10-20"),
+        ("7.0.1", "2026-10-20", "2026-11-01"),
+        ("7.0.1", "2026-11-01", ""),
+    ]
+    made = dialects._made(found[-1], dated=True)
+    assert (made.name, made.version) == ("7.0.1@2026-11-01", V(7, 0, 1))
+    assert made.numbering.ops == numbering("7.0.0").ops
+    assert made.form == dialects.dialect("7.0.0").form
