@@ -14,6 +14,8 @@ from ggmlrpc_core.graph.tensor import Tensor
 from ggmlrpc_core.ops.declare import OPS, Leading
 from ggmlrpc_core.ops.values import encode, floats
 from ggmlrpc_metal.layout import Read, StageSpec, Step, Update
+from ggmlrpc_metal.override import find_fusion
+from ggmlrpc_metal.overrides import FUSIONS
 from ggmlrpc_metal.store import assign
 
 FRESH_OPS = frozenset(
@@ -43,7 +45,7 @@ class StageFunction:
 
     def __call__(self, inputs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """(outputs in order, [smallest, largest] id for each of `checked`)."""
-        trace = _Trace(self._mx, inputs)
+        trace = _Trace(self._mx, inputs, self._spec.steps)
         for step in self._spec.steps:
             trace.run(step)
         outputs = []
@@ -61,9 +63,10 @@ class StageFunction:
 class _Trace:
     """Slots while the function runs."""
 
-    def __init__(self, mx: Any, inputs: Sequence[Any]) -> None:
+    def __init__(self, mx: Any, inputs: Sequence[Any], steps: Sequence[Step]) -> None:
         self._mx = mx
         self._inputs = inputs
+        self._steps = steps
         self._values: list[Any] = []  # as the op gave them
         self._flat: dict[int, Any] = {}
         self._raws: dict[Read, Any] = {}
@@ -82,7 +85,10 @@ class _Trace:
             self._values.append(self._set_rows(step, step.update, raws))
             return
         params = {p.name: p.read(step.node) for p in op.params}
-        if step.override is not None:
+        fused = self._fused(step, raws)
+        if fused is not None:
+            value = fused
+        elif step.override is not None:
             value = step.override.compute(step.node, *raws, **params)
         else:
             assert op.compute is not None, "a host stage, or refused before"
@@ -94,6 +100,24 @@ class _Trace:
             self._values.append(value)
         else:
             self._values.append(self._updated(step.node, step.update, value))
+
+    def _fused(self, step: Step, raws: list[Any]) -> Any:
+        """The node together with the one that computes its source 0; None where no fusion takes them.
+
+        The value of the first stays in its slot: MLX computes it only if somebody else asks for it.
+        """
+        read = step.reads[0] if step.reads else None
+        if read is None or read.from_input or read.strides is not None or read.offset:
+            return None
+        first = self._steps[read.slot]
+        if first.update is not None or raws[0] is not self._values[read.slot]:
+            return None
+        fusion = find_fusion(FUSIONS, first.node, step.node)
+        if fusion is None:
+            return None
+        source = first.reads[0]
+        assert source is not None, "source 0 is required"
+        return fusion.compute(first.node, step.node, self._raw(source), raws[1])
 
     def array(self, slot: int) -> Any:
         """A value or an input."""

@@ -5,7 +5,7 @@ What is not here is computed by the op table on MLX arrays.
 
 from __future__ import annotations
 
-from ggmlrpc_metal.override import Override
+from ggmlrpc_metal.override import Fusion, Override
 from ggmlrpc_metal.overrides import (
     attention,
     mul_mat,
@@ -31,4 +31,7 @@ ALL: tuple[Override, ...] = (
 )
 """Every override; of several that accept a node the first is taken."""
 
-__all__ = ["ALL"]
+FUSIONS: tuple[Fusion, ...] = (norm.WEIGHTED,)
+"""Pairs of nodes that are one function."""
+
+__all__ = ["ALL", "FUSIONS"]
