@@ -26,7 +26,7 @@ from upstream.models import Shape, write_model
 from upstream.servers import Running, ServerFailed, own_program
 
 from ggmlrpc_core.client import rpc_init
-from ggmlrpc_core.errors import GgmlRpcError, UnsupportedOp
+from ggmlrpc_core.errors import AmbiguousDialect, GgmlRpcError, UnsupportedOp
 from ggmlrpc_core.testing.run_case import CaseFailed, expected_of
 from ggmlrpc_core.testing.run_remote import run_remote_case
 from ggmlrpc_core.wire.dialects import dialect
@@ -221,11 +221,22 @@ def measure_client(built: Built, files: dict[str, Path], result: Result) -> None
                     reasons.append(f"the client saw {run.n_devices} devices")
             result.cells[place] = reasons[0] if reasons else GOOD
         result.commands = sent_commands([s for group in servers.values() for s in group])
+    result.cells["by version"] = by_version(built, files)
     if "GRAPH_RECOMPUTE" not in spoken.by_name:
         result.cells["recomputes"] = ABSENT
     else:
         sent = result.commands.get("GRAPH_RECOMPUTE", 0)
         result.cells["recomputes"] = GOOD if sent else "the client never sent GRAPH_RECOMPUTE"
+
+
+def by_version(built: Built, files: dict[str, Path]) -> str:
+    """The cell about a server that was told the version alone and reads the numbering from the first graph."""
+    version, _, date = built.peer.dialect.partition("@")
+    if not date:
+        return ABSENT
+    with our_server(version) as server:
+        session = Session(built, files, {"all": [server]})
+        return session.compare("F32", False, "all")[2] or GOOD
 
 
 def _ways(place: str) -> Iterator[tuple[str, bool]]:
@@ -250,11 +261,7 @@ def measure_server(built: Built, result: Result) -> None:
         except ServerFailed as error:
             result.graphs["start of the server"] = " ".join(str(error).split())[-CUT:]
             return
-        try:
-            with rpc_init(server.endpoint) as device:
-                result.chosen = device.connection.dialect.name
-        except GgmlRpcError as error:
-            result.chosen = f"none: {error}"
+        result.cells["learned"], result.chosen = learned(built, server)
         for sent in sent_cases():
             if not sent.fits(built.peer.date):
                 continue
@@ -265,6 +272,33 @@ def measure_server(built: Built, result: Result) -> None:
                 result.skipped.append(sent.case.name)
             else:
                 result.graphs[sent.case.name] = reason
+
+
+def learned(built: Built, server: Running) -> tuple[str, str]:
+    """Connect without saying a dialect and send every case that the peer can run.
+
+    Returns:
+        The cell: good when the right dialect is among those that our client thinks possible, and every result was
+        right or refused by us because they differ there. What it thought, and how many it refused, in words.
+    """
+    refused = right = 0
+    try:
+        with rpc_init(server.endpoint) as device:
+            names = [one.name for one in device.connection.candidates]
+            for sent in sent_cases():
+                if not sent.fits(built.peer.date):
+                    continue
+                try:
+                    run_remote_case(sent.case, device)
+                    right += 1
+                except (AmbiguousDialect, UnsupportedOp):
+                    refused += 1
+    except (GgmlRpcError, CaseFailed) as error:
+        return f"{sent.case.name}: {error}" if right or refused else str(error), "none"
+    told = f"{' or '.join(names)}: {right} graphs right, {refused} refused"
+    if built.peer.dialect not in names:
+        return f"took it for {' or '.join(names)}", told
+    return GOOD, told
 
 
 def stock_server(built: Built) -> Running:
@@ -278,7 +312,7 @@ def run_sent(sent: Sent, server: Running, *, name: str) -> str | None:
     """Run one case: "" when the result is right, None when the dialect lacks the op, else the reason."""
     wanted = expected_of(sent.case)
     try:
-        with rpc_init(server.endpoint, dialect_name=name) as device:
+        with rpc_init(server.endpoint, dialect=name) as device:
             run_remote_case(sent.case, device, want=wanted)
     except UnsupportedOp:
         return None

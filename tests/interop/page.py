@@ -21,6 +21,8 @@ CELLS = {
     "half": "half remote",
     "two devices": "two devices",
     "two servers": "two servers",
+    "by version": "by version",
+    "learned": "learned",
 }
 COLUMNS = (*CELLS.values(), *(f"NMSE {t}" for t in BOUNDS))
 
@@ -32,9 +34,12 @@ Releases of llama.cpp from the package index, built from source, run against thi
 Client through our server: a seeded llama model of 4 layers, weights of four types, plain and flash attention; the
 client's logits are compared with what it computes alone on its CPU, over {positions} positions. "half remote" leaves
 half of the layers on the client, "two devices" are of one server, "two servers" are two. NMSE is the largest over all
-of these. "–": the version does not have it.
+of these. "by version": the server was started with `--dialect VERSION` alone, where that hides several numberings, and
+found the right one by itself. "–": the version does not have it.
 
-Our client to its server: `graphs` counts the op graphs whose results were right, of those that the version has.
+Our client to its server: "graphs" counts the op graphs whose results were right, of those that the version has; the
+dialect was given. "learned": without a dialect our client found the right one, or several with the right one among
+them; every graph was right, or refused by it where those differ.
 
 """
 
@@ -89,7 +94,7 @@ def page(folder: Path, kept_result: Callable[[Path, Peer], dict[str, Any] | None
             "run",
             "ggmlrpc",
             "compiler",
-            "dialect that our client takes by itself",
+            "dialect that our client learned",
         ],
         sources,
     )

@@ -29,11 +29,20 @@ def test_its_client_runs_a_model_through_our_server(
     assert result.cells[cell] == (ABSENT if needs and needs not in commands else GOOD)
 
 
+def test_our_server_needs_only_its_version(built: Built, result: Result) -> None:
+    several = "@" in built.peer.dialect
+    assert result.cells["by version"] == (GOOD if several else ABSENT)
+
+
 @pytest.mark.parametrize("ggml_type", BOUNDS)
 def test_its_logits_are_those_of_its_own_cpu(result: Result, ggml_type: str) -> None:
     errors = {k: v for k, v in result.nmse.items() if k.split()[0] == ggml_type}
     assert len(errors) == 2  # plain and flash attention
     assert max(errors.values()) <= BOUNDS[ggml_type]
+
+
+def test_our_client_learns_what_its_server_speaks(result: Result) -> None:
+    assert result.cells["learned"] == GOOD, result.chosen
 
 
 def test_its_server_computes_graphs_of_our_client(result: Result) -> None:

@@ -143,7 +143,7 @@ def test_a_page_has_every_peer_and_every_reason(tmp_path: Path) -> None:
         cells=dict.fromkeys(
             ("connects", "loads", "prefills", "generates", "half", "two servers"), GOOD
         )
-        | {"recomputes": ABSENT, "two devices": ABSENT},
+        | {"recomputes": ABSENT, "two devices": ABSENT, "by version": GOOD, "learned": GOOD},
         nmse={"F32 plain": 1e-8, "F32 flash": 2e-8},
         graphs={"block of a model": ""},
     )
@@ -151,7 +151,8 @@ def test_a_page_has_every_peer_and_every_reason(tmp_path: Path) -> None:
         cells={"connects": "closed | at once"}, nmse={"F32 plain": 1e-3}, graphs={"ADD": "wrong"}
     )
     assert good.failures == []
-    assert row_of(good) == ["yes"] * 4 + ["–", "yes", "–", "yes", "2.0e-08", "no", "no", "no"]
+    errors = ["2.0e-08", "no", "no", "no"]
+    assert row_of(good) == ["yes"] * 4 + ["–", "yes", "–", "yes", "yes", "yes", *errors]
     assert (server_cell(good), server_cell(bad)) == ("1 of 1", "0 of 1")
     kept = {"0.3.16": good, "0.3.9": bad}
     (tmp_path / "0.2.90").mkdir()
