@@ -158,6 +158,7 @@ class StageBuilder:
         self._inputs: dict[Input, int] = {}
         self._values: dict[int, list[_Value]] = {}  # by id of the buffer, in order of age
         self._buffers: dict[int, Any] = {}
+        self._checked: dict[tuple[object, ...], HostCheck] = {}
         self._next = 0
         self._spec = StageSpec()
 
@@ -184,7 +185,9 @@ class StageBuilder:
             assert ids is not None and read is not None, "ids are a required source"
             limit = op.ids.limit(node)
             if read.slot < 0:
-                self._spec.host_checks.append(HostCheck(node, ids, limit))
+                # Layers write their caches by the same ids: one look is enough.
+                where = (id(ids.buffer), ids.offset, ids.type.name, ids.ne, ids.nb, limit)
+                self._checked.setdefault(where, HostCheck(node, ids, limit))
             else:
                 check = (op.ids.slot, limit)
         slot = self._next
@@ -200,6 +203,7 @@ class StageBuilder:
             keeps: whether the result of a node must be in memory after this stage.
         """
         self._spec.inputs = list(self._inputs)
+        self._spec.host_checks = list(self._checked.values())
         for key, values in self._values.items():
             taken: list[tuple[int, int]] = []  # newest first
             outputs: list[Output] = []
