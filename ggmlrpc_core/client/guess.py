@@ -111,7 +111,7 @@ def _run(
     if answer.get("result", 0) != 0:
         return None
     result = np.empty_like(blank)
-    into = memoryview(result).cast("B")
+    into = result.data.cast("B")
     record = _record(operands.result, handle, places[1 if operands.in_place else 0])
     connection.fetch("GET_TENSOR", into, tensor=record, offset=0)
     return result

@@ -51,7 +51,7 @@ def _known(rows: Rows) -> np.ndarray:
     if rows.op not in _UNCHANGED:
         return np.zeros(len(rows.at), bool)
     first = 1 if rows.op == "UNARY" else 0  # its function is translated by itself
-    return ~rows.op_params[rows.at, first:].any(axis=1)
+    return np.asarray(~rows.op_params[rows.at, first:].any(axis=1))
 
 
 def _read_known(rows: Rows) -> None:

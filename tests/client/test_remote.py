@@ -20,7 +20,7 @@ from ggmlrpc_core.graph.build import GraphBuilder, allocate
 from ggmlrpc_core.server import HashCache, Server
 from ggmlrpc_core.testing import ChaosDevice, NullDevice, ReferenceDevice, run_remote_case
 from ggmlrpc_core.testing.cases import all_cases
-from ggmlrpc_core.wire.dialects import dialect, spoken_names
+from ggmlrpc_core.wire.dialects import dialect_names, fork_names
 
 TIMEOUT = 20
 
@@ -49,19 +49,18 @@ def mul_mat(device, ggml_type="F32", seed=0):
     return b.graph(y), w, x, y
 
 
-@pytest.mark.parametrize("name", spoken_names())
+@pytest.mark.parametrize("name", [*dialect_names(), *fork_names(), "3.6.1/name128"])
 def test_every_dialect_computes(name):
     with (
-        Server(
-            [lambda: ReferenceDevice()], endpoint="127.0.0.1:0", dialect=dialect(name)
-        ) as server,
-        rpc_init(str(server.endpoint), timeout=TIMEOUT) as device,
+        Server([lambda: ReferenceDevice()], endpoint="127.0.0.1:0", dialect=name) as server,
+        rpc_init(str(server.endpoint), timeout=TIMEOUT, dialect=name) as device,
     ):
         assert device.connection.dialect.name == name
         graph, w, x, y = mul_mat(device, "Q8_0")
         device.compute(graph)
         want = get_tensor(x)[0, 0] @ get_tensor(w)[0, 0].T
         np.testing.assert_allclose(get_tensor(y)[0, 0], want, rtol=1e-5, atol=1e-5)
+        device.compute(graph)
         y.buffer.clear(1)
         y.buffer.free()
         assert device.memory()[0] == device.memory()[1]
