@@ -24,6 +24,7 @@ class Context:
     Attributes:
         target, dialect, device: where and how.
         timeout: seconds for each wait.
+        patience: seconds until a server that does not greet a new client counts as gone.
         links: connections by label, in order of their making.
         buffers: by name.
         messages: the last ones.
@@ -38,6 +39,7 @@ class Context:
     dialect: Dialect
     device: int = 0
     timeout: float = 2.0
+    patience: float = 10.0
     n_devices: int = 1
     serves_several: bool | None = None
     reference: str = ""
@@ -90,7 +92,7 @@ class Context:
             return False
         try:
             link = Link(
-                self.target.connect(timeout or max(self.timeout, 10.0)),
+                self.target.connect(timeout or max(self.timeout, self.patience)),
                 self.dialect,
                 label="alive",
                 say=lambda message: None,

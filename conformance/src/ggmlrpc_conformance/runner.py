@@ -201,6 +201,7 @@ class Runner:
             self.dialect,
             device=self.device,
             timeout=timeout * self.timeout_factor,
+            patience=SECONDS["op"] * self.timeout_factor,
             n_devices=self.n_devices,
             serves_several=self.serves_several,
             reference=self.reference,
