@@ -27,8 +27,6 @@ from ggmlrpc_core.wire.layout import Layout, Params
 from ggmlrpc_core.wire.spans import COMPUTE_FLAG, Span, spans
 from ggmlrpc_core.wire.version import ProtocolVersion, V
 
-FIRST_SPOKEN = V(5, 1)
-
 LONG_NAME = 128
 """Bytes of a name in builds that change GGML_MAX_NAME (stable-diffusion.cpp)."""
 _LONG_NAME = f"name{LONG_NAME}"
@@ -204,11 +202,6 @@ def dialect_names() -> list[str]:
 def fork_names() -> list[str]:
     """All names of the fork, oldest first."""
     return [name for name, d in _dialects().items() if d.fork]
-
-
-def spoken_names() -> list[str]:
-    """Names of the dialects that server and client speak; of older ones only layouts and numbers are known here."""
-    return [name for name, d in _dialects().items() if d.version >= FIRST_SPOKEN and not d.fork]
 
 
 def wire_states() -> list[Dialect]:

@@ -9,7 +9,7 @@ from ggmlrpc_core.endpoint import Endpoint
 from ggmlrpc_core.ggml.fnv import fnv1a_64
 from ggmlrpc_core.recording.file import Recording
 from ggmlrpc_core.recording.player import replay
-from ggmlrpc_core.wire.dialects import dialect, spoken_names
+from ggmlrpc_core.wire.dialects import dialect, wire_states
 
 
 def played(path, *targets, timeout=30.0):
@@ -17,7 +17,7 @@ def played(path, *targets, timeout=30.0):
         return replay(recording, targets, timeout=timeout)
 
 
-@pytest.mark.parametrize("name", spoken_names())
+@pytest.mark.parametrize("name", [d.name for d in wire_states()])
 def test_a_recording_replays_on_a_fresh_server(name, recorded, serve):
     report = played(recorded(name), serve(name))
     assert report.ok and report.complete, report.text()

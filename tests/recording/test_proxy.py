@@ -8,7 +8,7 @@ import pytest
 from ggmlrpc_core.recording.file import ALIGNMENT, Recording
 from ggmlrpc_core.recording.messages import Close, Message, Open
 from ggmlrpc_core.recording.proxy import Recorder, Route
-from ggmlrpc_core.wire.dialects import dialect, spoken_names
+from ggmlrpc_core.wire.dialects import dialect, wire_states
 
 
 def events_of(path):
@@ -22,7 +22,7 @@ def names(path, conn=1):
     return [e.command for e in events_of(path) if isinstance(e, Message) and e.conn == conn]
 
 
-@pytest.mark.parametrize("name", spoken_names())
+@pytest.mark.parametrize("name", [d.name for d in wire_states()])
 def test_a_client_hears_what_it_hears_without_a_recorder(
     name, serve, record, session, Client, tmp_path
 ):

@@ -3,7 +3,7 @@ import pytest
 from ggmlrpc_core.recording.rewrite import device_of, handle_of, to_server
 from ggmlrpc_core.recording.space import Rebinder, Space
 from ggmlrpc_core.wire import codec
-from ggmlrpc_core.wire.dialects import dialect, spoken_names
+from ggmlrpc_core.wire.dialects import dialect, wire_states
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def rebinder():
     return found
 
 
-@pytest.mark.parametrize("name", spoken_names())
+@pytest.mark.parametrize("name", [d.name for d in wire_states()])
 def test_every_handle_and_address_becomes_the_servers(name, rebinder, tensor):
     d = dialect(name)
     base = rebinder.space.base(1)
