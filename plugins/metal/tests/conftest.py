@@ -75,7 +75,9 @@ def kernels_run(metal: EmulatedMetal | RealMetal) -> Iterator[EmulatedMetal | Re
     from ggmlrpc_metal.kernels import build
 
     build.kernel_of.cache_clear()
+    build.scan_of.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mx.fast, "metal_kernel", metal.metal_kernel)
         yield metal
     build.kernel_of.cache_clear()
+    build.scan_of.cache_clear()

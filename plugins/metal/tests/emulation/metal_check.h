@@ -11,4 +11,5 @@ namespace metal {
 template <typename T> T min(T a, T b);
 template <typename T> T simd_sum(T value);
 uint popcount(uint value);
+float exp(float x);
 }  // namespace metal

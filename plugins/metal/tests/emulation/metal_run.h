@@ -5,6 +5,7 @@
 // its result open. Threadgroup memory and barriers are not there, as no kernel uses them.
 #pragma once
 #include "metal_common.h"
+#include <math.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -127,4 +128,5 @@ namespace metal {
 template <typename T> T min(T a, T b) { return b < a ? b : a; }
 template <typename T> T simd_sum(T value) { return T(emulation::exchange(double(value))); }
 inline uint popcount(uint value) { return uint(__builtin_popcount(value)); }
+inline float exp(float x) { return expf(x); }
 }  // namespace metal

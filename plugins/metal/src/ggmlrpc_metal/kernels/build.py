@@ -5,6 +5,7 @@ Calls trace; nothing is computed until MLX evaluates. MLX is imported by whoever
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import Any
@@ -21,6 +22,8 @@ from ggmlrpc_metal.kernels.matrix import (
     SIMDGROUPS,
     product_header,
 )
+from ggmlrpc_metal.kernels.scan import SCANS
+from ggmlrpc_metal.kernels.scan import SIMDGROUPS as SCAN_SIMDGROUPS
 
 MAX_COLUMNS = 8
 """Most columns that share one reading of the weights."""
@@ -59,6 +62,20 @@ def kernel_of(name: str, type_name: str) -> Any:
         output_names=["y"],
         source=body,
         header=header,
+        ensure_row_contiguous=False,
+    )
+
+
+@cache
+def scan_of(name: str) -> Any:
+    """The kernel of a recurrence."""
+    import mlx.core as mx
+
+    return mx.fast.metal_kernel(
+        name=f"ggmlrpc_scan_{name}",
+        input_names=list(SCANS[name].inputs),
+        output_names=["y"],
+        source=SCANS[name].body,
         ensure_row_contiguous=False,
     )
 
@@ -128,6 +145,33 @@ def dequantize(mx: Any, type_name: str, w: Any, *, verbose: bool = False) -> Any
         grid=(k // PART, d1, d3 * d2),
         threadgroup=(min(SIMD_WIDTH, k // PART), 1, 1),
         output_shapes=[(d3, d2, d1, k)],
+        output_dtypes=[mx.float32],
+        verbose=verbose,
+    )[0]
+
+
+def scan(mx: Any, name: str, arrays: Mapping[str, Any], *, verbose: bool = False) -> Any:
+    """A recurrence over all tokens.
+
+    Args:
+        name: in SCANS.
+        arrays: its inputs by name, in the extents that kernels/scan.py states; any strides.
+        verbose: print the source that MLX makes.
+
+    Returns:
+        f32, flat: outputs [seqs, tokens, heads, rows], then states [seqs, heads, rows * keys].
+    """
+    kernel = SCANS[name]
+    seqs, tokens, heads, rows = arrays["v"].shape
+    state = arrays["state"].shape
+    keys = state[3] if kernel.keys_fast else state[2]
+    groups = -(-rows // SCAN_SIMDGROUPS)
+    return scan_of(name)(
+        inputs=[mx.contiguous(arrays[n]) for n in kernel.inputs],
+        template=[("KEYS", keys)],
+        grid=(groups * SCAN_SIMDGROUPS * SIMD_WIDTH, heads, seqs),
+        threadgroup=(SCAN_SIMDGROUPS * SIMD_WIDTH, 1, 1),
+        output_shapes=[(seqs * heads * rows * (tokens + keys),)],
         output_dtypes=[mx.float32],
         verbose=verbose,
     )[0]

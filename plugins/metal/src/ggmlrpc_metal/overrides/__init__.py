@@ -12,6 +12,7 @@ from ggmlrpc_metal.overrides import (
     mul_mat_id,
     norm,
     packed,
+    recurrent,
     rope,
     rows,
     softmax,
@@ -28,6 +29,7 @@ ALL: tuple[Override, ...] = (
     rope.ROPE,
     softmax.SOFT_MAX,
     rows.GET_ROWS,
+    *recurrent.RECURRENT,
 )
 """Every override; of several that accept a node the first is taken."""
 
