@@ -18,6 +18,7 @@ OTHER_TREES = ("conformance", "interop", "upstream")
 
 OF_SEVERAL_FILES = {
     "client/example": "the example of the package's docstring",
+    "client/outcomes": "clients of every version with servers of every version",
     "mirror": "this file",
     "ops/safety": "every op under hostile changes",
     "ops/properties": "every op against a second evaluation",

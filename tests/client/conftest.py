@@ -81,6 +81,8 @@ class StockServer:
                         self.death = str(exc)
                     except (ProtocolError, OSError):
                         pass  # it closes, and takes the next client
+                    except ValueError as exc:
+                        self.death = f"memory that is not there is written: {exc}"
                     if self.dialect.label != "none-A":
                         self._buffers.clear()
 
@@ -176,7 +178,14 @@ class StockServer:
             )  # fmt: skip
         except BadGraph as exc:
             raise Died(str(exc)) from exc
-        for node in graph.nodes:
+        self._stored = graph
+        return self._run()
+
+    def _graph_recompute(self, fields, body):
+        return self._run()
+
+    def _run(self):
+        for node in self._stored.nodes:
             if node.op not in VIEW_OPS:
                 run_node(np, node, host_array)
         return {"result": 0}
