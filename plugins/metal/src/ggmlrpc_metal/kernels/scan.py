@@ -1,11 +1,12 @@
 """The kernels of recurrent layers: a state that every token changes, all tokens in one launch.
 
 In the form of the op table each token is a dozen array operations, and a prompt of 512 tokens thousands. Here one
-simdgroup follows one row of the state through all tokens: a lane holds every 32nd key of the row, and a row needs no other.
+simdgroup follows one row of the state through all tokens: a lane holds every 32nd key of the row, and a row needs no
+other.
 
-Metal Shading Language; see matrix.py. Arguments have no gaps: `state` is [n, heads, rows, keys], or [n, heads, keys, rows]
-for a recurrence whose keys are not neighbours; `v` [seqs, tokens, heads, rows] is what a token brings to each row; y holds
-the outputs as v, then the states of all sequences as `state`.
+Metal Shading Language; see matrix.py. Arguments have no gaps: `state` is [n, heads, rows, keys], or [n, heads, keys,
+rows] for a recurrence whose keys are not neighbours; `v` [seqs, tokens, heads, rows] is what a token brings to each
+row; y holds the outputs as v, then the states of all sequences as `state`.
 """
 
 from __future__ import annotations
