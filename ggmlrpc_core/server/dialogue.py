@@ -88,10 +88,15 @@ class Dialogue:
         walk = self._offer.walk
         if walk is None:
             return
+        told = self.announced
         if not self._greeted:
-            self._report(f"speaks a version of before HELLO; to pin it: --dialect {self._name()}")
-        elif walk.stayed(self._peer, self.announced):
-            self._report(f"stays with {self._name()}; to pin it: --dialect {self._name()}")
+            if walk.met(self._peer):
+                self._report(
+                    f"is of before 2025-04-18 and says no HELLO; {told.label} and its like serve all of these: "
+                    f"to pin it: --dialect {told.label}"
+                )
+        elif walk.stayed(self._peer, told):
+            self._report(f"stays with {told.label}; to pin it: --dialect {told.label}")
 
     def left(self) -> None:
         """The client closed between two messages."""
@@ -185,6 +190,8 @@ class Dialogue:
             if d.tensor.size == size and d not in self._dropped
         ]
         if len(states) == 1:
+            if not self._greeted:
+                self._tell(states, n_states=1)
             return states[0]
         ours = [d for d in states if d.fork == self.announced.fork]
         chosen = self._sense(senses(nodes, tensors, ours))
@@ -231,7 +238,8 @@ class Dialogue:
         """Say once what graphs are read as, unless it is what the operator said."""
         one = kept[0]
         known = self.announced in kept
-        if one is self._told or (known and (self._offer.pinned or len(kept) == n_states)):
+        expected = self._offer.pinned or len(kept) == n_states or one.name == one.label
+        if one is self._told or (known and expected):
             return
         self._told = one
         doubt = "" if one.proven else ", which was never tried with a real peer"
@@ -243,10 +251,6 @@ class Dialogue:
         self._report(
             f"its graphs make sense as {one.name}{doubt}, not as {self.announced.name} ({harm}); {pin}"
         )
-
-    def _name(self) -> str:
-        """What to pin when no graph has told more."""
-        return self.conn.dialect.label
 
 
 def _fit(reading: Reading) -> int:

@@ -21,6 +21,10 @@ MOST_PEERS = 4096
 """Addresses that are remembered at once; the one that was not seen for longest goes."""
 
 
+_NO_HELLO = -1
+"""In place of the length of HELLO."""
+
+
 @dataclass(slots=True)
 class _Place:
     """Where a peer is in the list of offers."""
@@ -55,6 +59,13 @@ class Walk:
             at = offers(_size(offered)).index(offered)
             news = not place.stayed or place.at != at
             place.at, place.stayed = at, True
+            return news
+
+    def met(self, peer: str) -> bool:
+        """A peer spoke without HELLO; returns whether that was not known before."""
+        with self._lock:
+            place = self._place(peer, _NO_HELLO)
+            news, place.stayed = not place.stayed, True
             return news
 
     def left(self, peer: str, offered: Dialect) -> Dialect | None:

@@ -446,10 +446,16 @@ def test_auto_comes_to_the_version_of_a_client(
 
 @pytest.mark.parametrize("layout", ["none-A", "none-B", "none-C", "none-D", "none-E"])
 def test_auto_lets_clients_in_that_say_no_hello(start, peer, log, add_graph, layout):
-    one = peer(start(ReferenceDevice("R0"), dialect="auto"), layout, hello=False)
-    assert add(one, add_graph) == SUM
+    server = start(ReferenceDevice("R0"), dialect="auto")
+    for _ in range(2):
+        one = peer(server, layout, hello=False)
+        assert add(one, add_graph) == SUM
     assert log == []
-    assert len(said(log, "of before HELLO; to pin it: --dialect none-")) == 1
+    assert said(log, "says no HELLO") == [
+        "is of before 2025-04-18 and says no HELLO; none-E and its like serve all of these: to pin it: --dialect none-E"
+    ]
+    told = said(log, "its graphs make sense as none-A")
+    assert len(told) == (2 if layout == "none-A" else 0)  # the only state with its layout
 
 
 def test_auto_tells_an_unknown_client_that_nothing_is_left(start, peer, log, closes):

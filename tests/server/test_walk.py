@@ -81,3 +81,10 @@ def test_addresses_without_end_cost_no_memory(walk):
         walk.offer(str(i), 24)
     assert len(walk._places) == MOST_PEERS
     assert walk.offer("first", 24).name == "7.0.0"
+
+
+def test_who_says_no_hello_is_told_once(walk, clock):
+    assert (walk.met("a"), walk.met("a"), walk.met("b")) == (True, False, True)
+    assert walk.offer("a", 24).name == "7.0.0"
+    clock.now += 601
+    assert walk.met("a") is True
