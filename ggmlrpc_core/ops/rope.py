@@ -180,6 +180,8 @@ def _rotate(
         middle = xp.stack(turned, axis=-1).reshape(part.shape)
     else:
         middle = xp.concatenate(turned, axis=-1)
+    if width == x.shape[-1]:
+        return middle
     return xp.concatenate([x[..., :n_offs], middle, x[..., n_offs + width :]], axis=-1)
 
 

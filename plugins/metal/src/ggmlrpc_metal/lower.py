@@ -6,6 +6,7 @@ Knows slots, nodes and the op table; no buffer and no byte.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,7 @@ class _Trace:
 
     def __init__(self, mx: Any, inputs: Sequence[Any], steps: Sequence[Step]) -> None:
         self._mx = mx
+        self._xp = _with_shared_constants(mx)
         self._inputs = inputs
         self._steps = steps
         self._values: list[Any] = []  # as the op gave them
@@ -92,7 +94,7 @@ class _Trace:
             value = step.override.compute(step.node, *raws, **params)
         else:
             assert op.compute is not None, "a host stage, or refused before"
-            value = op.compute(self._mx, step.node, *raws, **params)
+            value = op.compute(self._xp, step.node, *raws, **params)
         if step.update is None:
             value = encode(self._mx, value, step.node.type)
             if step.node.op not in FRESH_OPS and any(r and r.from_input for r in step.reads):
@@ -195,7 +197,10 @@ class _Trace:
         values = encode(mx, floats(mx, raws[0], node.src[0]), node.type)
         n3, n2, n_rows, width = values.shape
         length = node.nb[1] // values.dtype.size
-        table = self._raw(update.base).reshape(-1, length)
+        table = self.array(update.base.slot)
+        if table.dtype != values.dtype:
+            table = self._raw(update.base)
+        table = table.reshape(-1, length)
         at, last = self._row_places(step, update, length, (n3, n2, n_rows))
         values = values.reshape(-1, width)
         if at.shape[0] == 1 and width == length:
@@ -230,3 +235,21 @@ class _Trace:
             last = order[mx.searchsorted(at[order], at, side="right") - 1]
             self._places[key] = at, last
         return self._places[key]
+
+
+def _with_shared_constants(mx: Any) -> Any:
+    """MLX with equal arrays from equal numbers of the host.
+
+    Nodes of one graph ask for the same tables again and again. With the same array MLX sees that what they compute
+    from it is the same, the angles of ROPE for one, and computes it once.
+    """
+    known: dict[tuple[str, tuple[int, ...], bytes], Any] = {}
+
+    def asarray(numbers: np.ndarray) -> Any:
+        key = (numbers.dtype.str, numbers.shape, numbers.tobytes())
+        if key not in known:
+            known[key] = mx.asarray(numbers)
+        return known[key]
+
+    names = {name: found for name, found in vars(mx).items() if not name.startswith("__")}
+    return SimpleNamespace(**{**names, "__name__": mx.__name__, "asarray": asarray})

@@ -42,11 +42,13 @@ def product(mx: Any, a: Any, weight: Tensor, x: Any, *, decode: Decode) -> Any:
     """x [B3, A2, columns, k] times the rows of a raw weight [A3, A2, m, row], decoded tile by tile."""
     a3, a2, _, _ = a.shape
     b3, _, columns, k = x.shape
-    x = x.reshape(a3, b3 // a3, a2, columns, k)
+    shared = b3 > 1  # a slice of the weight may serve several of x along dimension 3 too
+    if shared:
+        x = x.reshape(a3, b3 // a3, a2, columns, k)
     parts = []
     for tile in row_tiles(a, k):
-        rows = decode(mx, a[:, :, tile], weight)
-        parts.append(mx.matmul(x, mx.swapaxes(rows, 2, 3)[:, None]))
+        rows = mx.swapaxes(decode(mx, a[:, :, tile], weight), 2, 3)
+        parts.append(mx.matmul(x, rows[:, None] if shared else rows))
     return parts[0] if len(parts) == 1 else mx.concatenate(parts, axis=-1)
 
 

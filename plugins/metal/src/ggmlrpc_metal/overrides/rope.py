@@ -46,4 +46,5 @@ def _rope(node: Tensor, a: Any, pos: Any, freq_factors: Any, **p: Any) -> Any:
     return turned.reshape(node.shape)
 
 
-ROPE = Override("ROPE", _plain, _rope)
+# MLX's CPU backend has no such kernel: it would compute the angles anew for every node, the op table's form only once.
+ROPE = Override("ROPE", _plain, _rope, needs_gpu=True)
