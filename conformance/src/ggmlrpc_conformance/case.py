@@ -70,6 +70,7 @@ class Case:
         n_devices: smallest number of devices.
         each_device: run on every device, else on the first.
         op, types: of the cell for cases of one op.
+        dialects: names of the only ones that it is said in; empty for all.
         scored: False for measurements.
         number: permanent short number; set when the lists are read.
         level: of the first clause; set when the lists are read.
@@ -91,6 +92,7 @@ class Case:
     each_device: bool = False
     op: str = ""
     types: str = ""
+    dialects: tuple[str, ...] = ()
     scored: bool = True
     number: str = ""
     level: Level = Level.MUST
@@ -103,7 +105,8 @@ class Case:
     def applies(self, dialect: Dialect) -> bool:
         """Whether the dialect has what the case is about."""
         return (
-            (self.since is None or dialect.version >= self.since)
+            (not self.dialects or dialect.name in self.dialects)
+            and (self.since is None or dialect.version >= self.since)
             and (self.before is None or dialect.version < self.before)
             and all(name in dialect.by_name for name in self.needs)
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 from ggmlrpc_conformance.faults import CaseFault, NoServer
 from ggmlrpc_conformance.link import Link, Memory
-from ggmlrpc_conformance.results import Accuracy, Message
+from ggmlrpc_conformance.results import Accuracy, Message, Verdict
 from ggmlrpc_conformance.sockets import Socket
 from ggmlrpc_conformance.target import Target
 from ggmlrpc_core.wire.dialects import Dialect
@@ -29,6 +29,7 @@ class Context:
         buffers: by name.
         messages: the last ones.
         accuracy: set by op cases.
+        steps: set by sessions: verdict of each stage.
         n_devices: of the server.
         serves_several: a second client is answered while the first is idle; None when it is not known.
         reference: endpoint of another server, or empty.
@@ -48,6 +49,7 @@ class Context:
     buffers: dict[str, Memory] = field(default_factory=dict)
     messages: deque[Message] = field(default_factory=lambda: deque(maxlen=KEPT_MESSAGES))
     accuracy: Accuracy | None = None
+    steps: dict[str, Verdict] = field(default_factory=dict)
 
     def connect(self, label: str = "", *, hello: bool = True) -> Link:
         """A new connection; labels go on from "a".

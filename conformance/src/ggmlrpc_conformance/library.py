@@ -42,9 +42,10 @@ def all_cases() -> MappingProxyType[str, Case]:
 
 def _unnumbered() -> Iterator[Case]:
     from ggmlrpc_conformance.ops.cases import op_cases
+    from ggmlrpc_conformance.recorded import session_cases
     from ggmlrpc_conformance.scripts import scripted_cases
 
-    cases = [*file_cases(), *op_cases(), *scripted_cases()]
+    cases = [*file_cases(), *op_cases(), *session_cases(), *scripted_cases()]
     yield from sorted(cases, key=lambda case: _place(case.id, case.area))
 
 

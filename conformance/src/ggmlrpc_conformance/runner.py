@@ -153,6 +153,7 @@ class Runner:
                 found=said.found,
                 messages=() if verdict is Verdict.PASS else tuple(ctx.messages),
                 accuracy=ctx.accuracy,
+                steps=ctx.steps,
             )
         return result, alive
 

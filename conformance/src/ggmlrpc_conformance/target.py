@@ -79,6 +79,10 @@ class Target:
         """Of the process that the suite started."""
         return None if self._process is None else self._process.pid
 
+    def sibling(self) -> Target:
+        """Another server by the same command, not started."""
+        return Target(command=self.command, dialect=self._dialect)
+
     def start(self) -> None:
         """Start the process and wait until it accepts.
 

@@ -71,7 +71,8 @@ class Credulous:
             self._handles += 1
             body = struct.pack("<QQ", self._handles, (1 << 63) - 1)
         elif name == "BUFFER_GET_BASE":
-            body = struct.pack("<Q", struct.unpack_from("<Q", payload.ljust(8, b"\0"))[0] << 36)
+            handle = struct.unpack_from("<Q", payload.ljust(8, b"\0"))[0]
+            body = struct.pack("<Q", (handle & 0xFFFFFF) << 36)
         elif name in ("COPY_TENSOR", "SET_TENSOR_HASH"):
             body = b"\1"
         elif name == "GRAPH_COMPUTE":

@@ -99,7 +99,7 @@ class LyingDevice(ReferenceDevice):
         backwards: bool = False,
         dirty: bool = False,
     ) -> None:
-        super().__init__("LIAR0", total=8 << 30)
+        super().__init__("LIAR", total=8 << 30)
         self.change = change
         self.overrun = overrun
         self.spoils_source = spoils_source

@@ -16,6 +16,7 @@ from ggmlrpc_core.server.server import Server
 from ggmlrpc_core.wire.dialects import Dialect
 
 MIB = 1 << 20
+N_DEVICES = 2
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class MutantTarget(Target):
         self._mutant, self._spoken = mutant, dialect
         self._server: Server | None = None
         self._front: Proxy | Credulous | None = None
-        self._device: LyingDevice | None = None
+        self._devices: list[LyingDevice] = []
 
     owned = True  # type: ignore[assignment]
 
@@ -56,8 +57,9 @@ class MutantTarget(Target):
             self._front = Credulous(self._spoken)
             self._address = self._front.address
             return
-        self._device = self._mutant.device()
-        self._server = Server([lambda: self._device], endpoint="127.0.0.1:0", dialect=self._spoken)  # type: ignore[list-item, return-value]
+        self._devices = [self._mutant.device() for _ in range(N_DEVICES)]
+        openers = [lambda device=device: device for device in self._devices]
+        self._server = Server(openers, endpoint="127.0.0.1:0", dialect=self._spoken)
         self._server.start()
         self._address = (self._server.endpoint.host, self._server.endpoint.port)
         if self._mutant.lie is not None:
@@ -78,11 +80,9 @@ class MutantTarget(Target):
 
     def rss(self) -> int | None:
         """A model of memory: what the device has given out, and something for each connection that leaks."""
-        if self._device is None:
-            return None
         kept = self._front.n_kept if isinstance(self._front, Proxy) else 0
-        free, total = self._device.memory()
-        return total - free + kept * MIB
+        figures = [device.memory() for device in self._devices]
+        return sum(total - free for free, total in figures) + kept * MIB
 
 
 # --- lies about messages

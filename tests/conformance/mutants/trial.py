@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from conformance.mutants.mutants import HONEST, MUTANTS, MutantTarget
+from conformance.mutants.mutants import HONEST, MUTANTS, N_DEVICES, MutantTarget
 from ggmlrpc_conformance.case import Case
 from ggmlrpc_conformance.results import CaseResult
 from ggmlrpc_conformance.runner import Runner
@@ -24,8 +24,8 @@ FIRST = {
     "wire": ("believes everything", "last byte wrong", "dies with clients", "never closes"),
     "cmd": ("last byte wrong", "believes everything", "no memory"),
     "conc": ("one at a time", "last byte wrong", "believes everything", "scaled results"),
-    "fault": ("dies with clients", "last byte wrong", "pieces break"),
-    "limit": ("no memory", "scaled results", "dies with clients"),
+    "fault": ("dies with clients", "last byte wrong", "pieces break", "dies at GRAPH_COMPUTE"),
+    "limit": ("scaled results", "last byte wrong", "dies with clients", "no memory"),
     "leak": ("connections leak", "free does nothing", "no memory"),
     "meta": ("scaled results",),
 }  # fmt: skip
@@ -56,7 +56,11 @@ class Trial:
             mutant = HONEST if name == "honest" else MUTANTS[name]
             factor = 1.0 if name == "honest" else TIMEOUT_FACTOR
             self._runners[key] = Runner(
-                MutantTarget(mutant, spoken), spoken, timeout_factor=factor, serves_several=True
+                MutantTarget(mutant, spoken),
+                spoken,
+                n_devices=N_DEVICES,
+                timeout_factor=factor,
+                serves_several=True,
             )
         runner = self._runners[key]
         runner.lost = ""
