@@ -77,3 +77,15 @@ def test_a_server_from_before_hello_takes_its_own_clients_only():
 def test_the_fork_is_shown_when_it_was_replayed(make):
     session = make.result("session.a", area="session", dialect="ik-3.5.2/16src")
     assert rows_of(SERVER, [session])["ik-3.5.2/16src"].outcome is Outcome.WORKS
+
+
+def test_of_several_announced_versions_the_best_counts():
+    rows = rows_of(TargetInfo("x:1", version="7.0.0, 3.6.0", dialects=("7.0.0", "3.6.0")))
+    expected = {
+        "7.0.0": Outcome.EXPECTED,
+        "6.0.0": Outcome.REJECTED,
+        "3.6.1": Outcome.UNKNOWN,
+        "3.6.0": Outcome.EXPECTED,
+        "3.5.0": Outcome.REJECTED,
+    }
+    assert {label: rows[label].outcome for label in expected} == expected

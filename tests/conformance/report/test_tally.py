@@ -32,3 +32,12 @@ def test_targets_that_only_results_name_are_shown(make):
     run = make.run([make.result(), make.result(target="other:1")])
     assert [t.label for t in tally.all_targets(run)] == [make.TARGET, "other:1"]
     assert len(tally.of_target(run, TargetInfo("other:1"))) == 1
+
+
+def test_a_server_that_is_started_once_per_dialect_is_one_target(make):
+    one, two = (TargetInfo("s", version=v, dialects=(v,), alignment=32) for v in ("7.0.0", "3.6.1"))
+    results = [make.result(target="s", dialect=d) for d in ("7.0.0", "3.6.1", "none-C")]
+    run = make.run(results, targets=(one, two, TargetInfo("s", dialects=("none-C",))))
+    (target,) = tally.all_targets(run)
+    assert (target.version, target.dialects) == ("7.0.0, 3.6.1", ("7.0.0", "3.6.1", "none-C"))
+    assert len(tally.of_target(run, target)) == 3

@@ -6,6 +6,7 @@ divides versions before that. Recorded sessions say the rest.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -108,40 +109,46 @@ def _replayed(label: str, dates: str, sessions: list[CaseResult]) -> ClientRow:
 
 
 def _judged(label: str, client: ProtocolVersion, target: TargetInfo) -> ClientRow:
-    """What follows from the announced version alone."""
+    """What follows from the announced versions alone: the best, where the target has several."""
     dates = _dates(label)
-    spoken = {name.partition("@")[0] for name in target.dialects}
-    server = _announced(target)
-    if server is None:
-        if label in spoken:
-            return ClientRow(label, dates, Outcome.EXPECTED, "its dialect is served; not replayed")
-        if client >= FIRST_HELLO and spoken:
+    if label in {name.partition("@")[0] for name in target.dialects}:
+        return ClientRow(label, dates, Outcome.EXPECTED, "its dialect is served; not replayed")
+    announced = _announced(target)
+    if not announced:
+        if client >= FIRST_HELLO and target.dialects:
             return ClientRow(label, dates, Outcome.REJECTED, "HELLO is unknown to the server")
         return ClientRow(label, dates, Outcome.UNKNOWN, "the server announced nothing")
-    if label in spoken or client[:2] == server[:2]:
-        if client[2] != server[2]:
-            note = "accepted, but numbers of ops may differ; not replayed"
-            return ClientRow(label, dates, Outcome.UNKNOWN, note)
-        return ClientRow(label, dates, Outcome.EXPECTED, "its dialect is served; not replayed")
+    outcomes = [_against(client, server) for server in announced]
+    order = (Outcome.EXPECTED, Outcome.UNKNOWN, Outcome.REJECTED)
+    outcome, note = min(outcomes, key=lambda pair: order.index(pair[0]))
+    return ClientRow(label, dates, outcome, note)
+
+
+def _against(client: ProtocolVersion, server: ProtocolVersion) -> tuple[Outcome, str]:
+    """A client and a server whose dialect was not named."""
     if client < FIRST_HELLO:
-        note = "it does not send HELLO: closed at its first byte"
-    elif (client < FIRST_CAPS) != (server < FIRST_CAPS):
-        note = "its HELLO has another length: closed"
-    elif client.major != server.major:
-        note = f"it leaves: the server announces {server}"
-    elif client.minor < server.minor:
+        return Outcome.REJECTED, "it does not send HELLO: closed at its first byte"
+    if (client < FIRST_CAPS) != (server < FIRST_CAPS):
+        return Outcome.REJECTED, "its HELLO has another length: closed"
+    if client.major != server.major:
+        return Outcome.REJECTED, f"it leaves: the server announces {server}"
+    if client.minor < server.minor:
         note = f"it leaves: the server announces {server}, whose minor is higher"
-    else:
+        return Outcome.REJECTED, note
+    if client.minor > server.minor:
         note = f"it accepts {server}, which is older than it: see the table of HELLO"
-        return ClientRow(label, dates, Outcome.UNKNOWN, note)
-    return ClientRow(label, dates, Outcome.REJECTED, note)
+        return Outcome.UNKNOWN, note
+    if client.patch != server.patch:
+        return Outcome.UNKNOWN, "accepted, but numbers of ops may differ; not replayed"
+    return Outcome.EXPECTED, "it speaks what the server announces; not replayed"
 
 
-def _announced(target: TargetInfo) -> ProtocolVersion | None:
-    try:
-        return version_of(target.version)
-    except ValueError:
-        return None
+def _announced(target: TargetInfo) -> list[ProtocolVersion]:
+    found = []
+    for text in target.version.split(", "):
+        with contextlib.suppress(ValueError):
+            found.append(version_of(text))
+    return found
 
 
 def stages_of(rows: Iterable[ClientRow]) -> list[str]:

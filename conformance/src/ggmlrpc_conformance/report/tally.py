@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ggmlrpc_conformance.results import CaseResult, Level, Run, TargetInfo, Verdict
 
@@ -75,7 +75,21 @@ def of_target(run: Run, target: TargetInfo) -> tuple[CaseResult, ...]:
 
 
 def all_targets(run: Run) -> tuple[TargetInfo, ...]:
-    """The targets of a run, those first that only its results name."""
-    named = {t.label for t in run.info.targets}
-    strange = dict.fromkeys(r.target for r in run.results if r.target not in named)
-    return (*run.info.targets, *(TargetInfo(label) for label in strange))
+    """The targets of a run, each label once: a server that is started once per dialect is one target.
+
+    Those that only results name come last.
+    """
+    merged: dict[str, TargetInfo] = {}
+    for target in run.info.targets:
+        first = merged.get(target.label)
+        merged[target.label] = target if first is None else _merged(first, target)
+    for result in run.results:
+        merged.setdefault(result.target, TargetInfo(result.target))
+    return tuple(merged.values())
+
+
+def _merged(first: TargetInfo, other: TargetInfo) -> TargetInfo:
+    """One target that announces several versions, separated by commas."""
+    versions = dict.fromkeys(v for v in (*first.version.split(", "), other.version) if v)
+    dialects = dict.fromkeys((*first.dialects, *other.dialects))
+    return replace(first, version=", ".join(versions), dialects=tuple(dialects))
