@@ -1,6 +1,6 @@
 """What GRAPH_RECOMPUTE costs on an MLX device beyond its arithmetic: `python benchmarks/metal_recompute.py [--gpu]`.
 
-A decode graph of 1000 nodes (as llama.cpp counts them, views included), small enough that its arithmetic is little, runs
+A decode graph of 1000 nodes (as llama.cpp counts them, with views), small enough that its arithmetic is little, runs
 again and again with new inputs. Arithmetic is what happens in `mx.eval` on the arrays of the graph once they are built:
 MLX walks them, allocates results and computes. All the rest of a run is beyond it: checking ids, finding the inputs,
 building the arrays by MLX's replay of the compiled function, keeping the results. It is one thread's work, so its
