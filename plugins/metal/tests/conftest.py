@@ -5,6 +5,7 @@ Without MLX nothing here is collected.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -62,6 +63,8 @@ def metal(
     if gpu:
         yield RealMetal()
         return
+    if sys.platform == "darwin":
+        pytest.skip("Metal kernels are tested on the GPU of a Mac: --gpu")
     clang = find_clang()
     if clang is None:
         pytest.skip("no clang, which Metal kernels are compiled with here: pip install ziglang")

@@ -22,8 +22,8 @@ from ggmlrpc_metal.kernels.matrix import (
     SIMDGROUPS,
     product_header,
 )
-from ggmlrpc_metal.kernels.scan import SCANS
-from ggmlrpc_metal.kernels.scan import SIMDGROUPS as SCAN_SIMDGROUPS
+from ggmlrpc_metal.kernels.recurrence import SCANS
+from ggmlrpc_metal.kernels.recurrence import SIMDGROUPS as SCAN_SIMDGROUPS
 
 MAX_COLUMNS = 8
 """Most columns that share one reading of the weights."""
@@ -155,7 +155,7 @@ def scan(mx: Any, name: str, arrays: Mapping[str, Any], *, verbose: bool = False
 
     Args:
         name: in SCANS.
-        arrays: its inputs by name, in the extents that kernels/scan.py states; any strides.
+        arrays: its inputs by name, in the extents that kernels/recurrence.py states; any strides.
         verbose: print the source that MLX makes.
 
     Returns:

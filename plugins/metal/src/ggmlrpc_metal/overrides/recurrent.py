@@ -12,7 +12,7 @@ from typing import Any
 from ggmlrpc_core.graph.tensor import Tensor
 from ggmlrpc_core.ops.values import present
 from ggmlrpc_metal import kernels
-from ggmlrpc_metal.kernels.scan import MAX_KEYS
+from ggmlrpc_metal.kernels.recurrence import MAX_KEYS
 from ggmlrpc_metal.override import Override
 from ggmlrpc_metal.overrides.common import core
 
