@@ -37,7 +37,9 @@ def test_decoded_values_are_exact(name: str) -> None:
     kind = TYPES[name]
     rows = any_blocks(name, 64, 8)
     unit = mx.eye(8 * kind.blck_size)
-    got = packings()[name].product(mx, mx.array(rows), unit, type_size=kind.type_size)
+    packing = packings()[name]
+    packed = packing.pack(mx, mx.array(rows), type_size=kind.type_size)
+    got = mx.quantized_matmul(packing.order(unit), *packed, **packing.options)
     np.testing.assert_array_equal(np.array(got).T, quants.to_f32(np, rows, kind))
 
 

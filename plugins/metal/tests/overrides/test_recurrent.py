@@ -12,7 +12,7 @@ from ggmlrpc_core.graph.tensor import Tensor
 from ggmlrpc_core.testing.inputs import Case, Inputs
 
 Metal = EmulatedMetal | RealMetal
-SIZE, HEADS, TOKENS, SEQS = 37, 3, 4, 2
+SIZE, HEADS, TOKENS, SEQS = 39, 3, 4, 2
 BOUND = 1e-10
 
 

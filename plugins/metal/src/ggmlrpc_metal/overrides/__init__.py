@@ -20,9 +20,10 @@ from ggmlrpc_metal.overrides import (
 
 ALL: tuple[Override, ...] = (
     mul_mat.IN_PLACE,
-    packed.PACKED,
+    packed.MUL_MAT,
     *mul_mat.DECODED,
     mul_mat_id.IN_PLACE,
+    packed.MUL_MAT_ID,
     *mul_mat_id.DECODED,
     *attention.ATTENTION,
     *norm.NORMS,
