@@ -244,6 +244,8 @@ class Dialogue:
         self._told = one
         doubt = "" if one.proven else ", which was never tried with a real peer"
         pin = f"to pin it: --dialect {one.name}"
+        if len(kept) > 1:
+            pin += f", or what reads them alike so far: {', '.join(d.name for d in kept[1:])}"
         if known:
             self._report(f"its graphs make sense as {one.name} only{doubt}; {pin}")
             return
