@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,8 @@ class CaseItem(pytest.Item):
         plan: Plan = self.parent.plan  # type: ignore[union-attr]
         with exclusive(self.runner.target.label, needed=plan.shares(self.runner.target)):
             self.result = self.runner.run(self.case)
-        self.user_properties.append((PROPERTY, to_json(self.result)))
+        # as text: what goes to another process may only hold plain values
+        self.user_properties.append((PROPERTY, json.dumps(to_json(self.result))))
         verdict = self.result.verdict
         if verdict in (Verdict.SKIP, Verdict.NOTRUN):
             pytest.skip(self.result.reason)

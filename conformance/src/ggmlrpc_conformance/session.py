@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import fnmatch
+import json
 import platform
 from collections.abc import Iterator
 from dataclasses import replace
@@ -227,7 +228,7 @@ class Plan:
             ),
             left_out=dict(self._left_out),
             selected=self._n_selected,
-            seconds=round((now - self._started).total_seconds(), 3) if complete else 0.0,
+            seconds=round((now - self._started).total_seconds(), 3),
             complete=complete,
             server_losses=self._losses,
         )
@@ -257,7 +258,7 @@ class Plan:
         data = dict(report.user_properties).get(PROPERTY)
         if data is None:
             return
-        result = result_from_json(data)
+        result = result_from_json(json.loads(data))
         self._results.append(result)
         self._open()
         if self._file is not None:
@@ -268,7 +269,7 @@ class Plan:
         data = dict(report.user_properties).get(PROPERTY)
         if report.when != "call" or data is None:
             return None
-        verdict = Verdict(data["verdict"])
+        verdict = Verdict(json.loads(data)["verdict"])
         category = {
             Verdict.PASS: "passed",
             Verdict.SKIP: "skipped",
@@ -283,7 +284,7 @@ class Plan:
         if output:
             from ggmlrpc_conformance.results import run_from_json
 
-            info = run_from_json(output)
+            info = run_from_json(json.loads(output))
             self._losses += info.server_losses
             self._left_out, self._n_selected = dict(info.left_out), info.selected
             if not self._infos:
@@ -301,7 +302,7 @@ class Plan:
                 target.stop()
         self._losses += sum(t.losses for t in self.targets)
         if self._is_worker:
-            self._config.workeroutput[PROPERTY] = to_json(self.info())  # type: ignore[attr-defined]
+            self._config.workeroutput[PROPERTY] = json.dumps(to_json(self.info()))  # type: ignore[attr-defined]
             return
         if session.config.getoption("collectonly") or (exitstatus in (3, 4) and not self._results):
             return
