@@ -63,7 +63,13 @@ def _row(one: Dialect) -> tuple[str, str, str, str, str]:
         who = "ik_llama.cpp" if one.fork else "llama.cpp"
         spoken_by = [who if one.proven else f"{who}, not proven"]
     changes = history.changes(one) if one.max_name == 64 else []
-    return one.name, one.shipped, one.last, "\n".join(spoken_by), "\n".join(changes)
+    return (
+        one.name,
+        one.shipped,
+        one.last,
+        "\n".join(spoken_by),
+        "\n".join(f"- {change}" for change in changes),
+    )
 
 
 def _as_json(one: Dialect) -> dict[str, Any]:

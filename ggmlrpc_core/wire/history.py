@@ -6,7 +6,6 @@ ggml/data/shipped.csv: those whose sources were read, not all that there are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ggmlrpc_core.ggml.types import read_table
@@ -58,9 +57,10 @@ def changes(one: Dialect) -> list[str]:
     return found
 
 
-def _meanings(old: Dialect, new: Dialect) -> Sequence[str]:
-    return [
-        f"{row.op} changed ({row.what})"
-        for row in MEANINGS
-        if old.shipped < row.until <= new.shipped
-    ]
+def _meanings(old: Dialect, new: Dialect) -> list[str]:
+    """Ops that changed their form, those with the same change together."""
+    found: dict[str, list[str]] = {}
+    for row in MEANINGS:
+        if old.shipped < row.until <= new.shipped:
+            found.setdefault(row.what, []).append(row.op)
+    return [f"{', '.join(ops)} changed (before: {what})" for what, ops in found.items()]

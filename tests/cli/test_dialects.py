@@ -31,7 +31,7 @@ def test_a_row_tells_dates_releases_and_what_is_new(capsys):
     assert cells[1][:4] == ["3.6.1", "2026-03-10", "2026-04-15", "llama-cpp-python 0.3.17"]
     six = next(row for row in cells if row and row[0] == "6.0.0")
     assert six[3] == "llama.cpp, not proven"
-    assert six[4] == "FREE_BUFFER is not answered any more"
+    assert six[4] == "- FREE_BUFFER is not answered any more"
 
 
 def test_a_version_lists_all_that_hides_behind_it(capsys):
