@@ -67,3 +67,22 @@ def test_equal_constants_are_one_array(device):
     assert xp.asarray(np.array([1, 2], np.int64)) is not one
     assert xp.asarray(np.array([[1, 2]], np.int32)) is not one
     assert (xp.__name__, xp.exp) == ("mlx.core", device._mx.exp)
+
+
+@pytest.mark.parametrize("op", ["CPY", "SET_ROWS"])
+def test_a_write_over_a_whole_tensor_is_memory_of_its_own(device, op):
+    """MLX hands on the new elements as they are when they are all of the result."""
+    mx = device._mx
+    b = GraphBuilder()
+    values, target = b.new_tensor("F32", 4), b.new_tensor("F32", 4)
+    if op == "CPY":
+        node = b.cpy(values, target)
+    else:
+        node = b.set_rows(target, values, b.new_tensor("I32", 1))
+    made, spec = function(device, node)
+    inputs = [mx.zeros(i.shape, getattr(mx, i.dtype)) for i in spec.inputs]
+    mx.eval(inputs)
+    (result,), _ = made(inputs)
+    mx.eval(result)
+    address = np.asarray(result).ctypes.data
+    assert address not in [np.asarray(one).ctypes.data for one in inputs]

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from ggmlrpc_core.graph.tensor import Tensor
 from ggmlrpc_core.ops.declare import OPS, Leading
 from ggmlrpc_core.ops.values import encode, floats
 from ggmlrpc_metal.layout import Read, StageSpec, Step, Update
@@ -95,13 +94,15 @@ class _Trace:
         else:
             assert op.compute is not None, "a host stage, or refused before"
             value = op.compute(self._xp, step.node, *raws, **params)
-        if step.update is None:
-            value = encode(self._mx, value, step.node.type)
-            if step.node.op not in FRESH_OPS and any(r and r.from_input for r in step.reads):
-                value = self._own(value)
-            self._values.append(value)
-        else:
-            self._values.append(self._updated(step.node, step.update, value))
+        if isinstance(value, Leading):
+            assert step.update is not None, "a part of something older"
+            raw = self._encoded(step, value.values, step.reads)
+            self._values.append(self._updated(step.update, raw, (1,)))
+            return
+        raw = self._encoded(step, value, step.reads)
+        if step.update is not None:
+            raw = self._updated(step.update, raw, step.update.strides)
+        self._values.append(raw)
 
     def _fused(self, step: Step, raws: list[Any]) -> Any:
         """The node together with the one that computes its source 0; None where no fusion takes them.
@@ -181,20 +182,23 @@ class _Trace:
         word = {1: mx.uint8, 2: mx.uint16, 4: mx.uint32, 8: mx.uint64}[value.dtype.size]
         return mx.bitwise_or(value.view(word), mx.array(0, word)).view(value.dtype)
 
-    def _updated(self, node: Tensor, update: Update, value: Any) -> Any:
-        """The old value with the node's elements written over it."""
-        mx = self._mx
+    def _encoded(self, step: Step, value: Any, reads: Sequence[Read | None]) -> Any:
+        """A value in the type of its node, in memory that no root bytes share."""
+        raw = encode(self._mx, value, step.node.type)
+        if step.node.op not in FRESH_OPS and any(read and read.from_input for read in reads):
+            return self._own(raw)
+        return raw
+
+    def _updated(self, update: Update, raw: Any, strides: tuple[int, ...]) -> Any:
+        """The old value with elements written over it."""
         base = self._raw(update.base)
-        if isinstance(value, Leading):
-            raw, strides = encode(mx, value.values, node.type), (1,)
-        else:
-            raw, strides = encode(mx, value, node.type), update.strides
-        return self._like(update.base.slot, assign(mx, base, raw, strides, update.offset))
+        new = assign(self._mx, base, raw, strides, update.offset)
+        return self._like(update.base.slot, new)
 
     def _set_rows(self, step: Step, update: Update, raws: list[Any]) -> Any:
         """SET_ROWS: rows of a table by number; of equal numbers the last counts (place.py has checked the strides)."""
         mx, node = self._mx, step.node
-        values = encode(mx, floats(mx, raws[0], node.src[0]), node.type)
+        values = self._encoded(step, floats(mx, raws[0], node.src[0]), step.reads[:1])
         n3, n2, n_rows, width = values.shape
         length = node.nb[1] // values.dtype.size
         table = self.array(update.base.slot)
