@@ -14,7 +14,7 @@ def test_without_sessions_the_rules_of_hello_decide():
     rows = rows_of(SERVER)
     expected = {
         "7.0.0": Outcome.REJECTED,
-        "5.1.0": Outcome.UNKNOWN,  # it accepts the older server; whether that works depends on the two
+        "5.1.0": Outcome.EXPECTED,  # it accepts the older server, which lacks nothing that it needs
         "5.0.0": Outcome.EXPECTED,
         "4.0.3": Outcome.REJECTED,
         "3.6.1": Outcome.REJECTED,
@@ -31,6 +31,13 @@ def test_a_higher_minor_is_rejected_and_another_patch_is_not_sure():
     assert rows["3.5.0"].outcome is Outcome.REJECTED
     assert rows["3.6.0"].outcome is Outcome.EXPECTED
     assert rows["3.6.1"].outcome is Outcome.UNKNOWN
+
+
+def test_a_client_that_accepts_an_older_server_may_break():
+    rows = rows_of(dataclasses.replace(SERVER, version="3.5.0", dialects=("3.5.0",)))
+    assert rows["3.6.1"].outcome is Outcome.BREAKS
+    assert rows["3.6.1"].note == "it accepts 3.5.0, and breaks at its first GET_ALLOC_SIZE"
+    assert rows["3.0.0"].outcome is Outcome.REJECTED
 
 
 def test_versions_newest_first_with_the_dates_of_all_their_numberings():
@@ -89,3 +96,20 @@ def test_of_several_announced_versions_the_best_counts():
         "3.5.0": Outcome.REJECTED,
     }
     assert {label: rows[label].outcome for label in expected} == expected
+    assert "3.6.0, whose minor is higher" in rows["3.5.0"].note
+
+
+def test_stages_are_in_the_order_of_a_session(make):
+    steps = {
+        "quit": Verdict.PASS,
+        "recompute": Verdict.PASS,
+        "sleep": Verdict.PASS,
+        "load": Verdict.PASS,
+    }
+    session = make.result("session.a", area="session", dialect="5.0.0", steps=steps)
+    assert stages_of([rows_of(SERVER, [session])["5.0.0"]]) == [
+        "load",
+        "recompute",
+        "quit",
+        "sleep",
+    ]

@@ -27,7 +27,10 @@ def badge(run: Run) -> str:
     value = f"{musts.good}/{musts.scored} MUST" if musts.scored else "nothing judged"
     if not run.info.complete:
         value += ", interrupted"
-    name = f"ggml RPC {target.version}".strip()
+    versions = [v for v in target.version.split(", ") if v]
+    name = f"ggml RPC {versions[0] if len(versions) == 1 else f'{len(versions)} versions'}"
+    if not versions:
+        name = "ggml RPC"
     left, right = (round(len(text) * _CHARACTER) + 12 for text in (name, value))
     name, value = escape(name), escape(value)
     return f"""\

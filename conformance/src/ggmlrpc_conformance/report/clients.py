@@ -24,6 +24,10 @@ FIRST_HELLO = V(1, 0)
 FIRST_CAPS = V(4, 0)
 
 
+STAGES = ("connect", "load", "compute", "prefill", "generate", "recompute", "quit")
+"""In the order of a session; others follow."""
+
+
 class Outcome(StrEnum):
     """What becomes of a client."""
 
@@ -33,6 +37,26 @@ class Outcome(StrEnum):
     EXPECTED = "expected"  # it is accepted, and speaks the same; nothing was replayed
     REJECTED = "rejected"  # it leaves, or is closed, at HELLO
     UNKNOWN = "unknown"  # nothing says
+
+
+_BEST_FIRST = (Outcome.EXPECTED, Outcome.UNKNOWN, Outcome.BREAKS, Outcome.REJECTED)
+
+_NEWER_CLIENT = {
+    ((5, 1), (5, 0)): (
+        Outcome.EXPECTED,
+        "it accepts 5.0.0, which ignores use counts; not replayed",
+    ),
+    ((3, 5), (3, 0)): (
+        Outcome.BREAKS,
+        "it accepts 3.0.0, and breaks at the answer to its first graph",
+    ),
+    ((3, 6), (3, 0)): (
+        Outcome.BREAKS,
+        "it accepts 3.0.0, and breaks at the answer to its first graph",
+    ),
+    ((3, 6), (3, 5)): (Outcome.BREAKS, "it accepts 3.5.0, and breaks at its first GET_ALLOC_SIZE"),
+}
+"""Clients that accept an older minor, by versions of client and server: what follows from the layouts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +142,15 @@ def _judged(label: str, client: ProtocolVersion, target: TargetInfo) -> ClientRo
         if client >= FIRST_HELLO and target.dialects:
             return ClientRow(label, dates, Outcome.REJECTED, "HELLO is unknown to the server")
         return ClientRow(label, dates, Outcome.UNKNOWN, "the server announced nothing")
-    outcomes = [_against(client, server) for server in announced]
-    order = (Outcome.EXPECTED, Outcome.UNKNOWN, Outcome.REJECTED)
-    outcome, note = min(outcomes, key=lambda pair: order.index(pair[0]))
-    return ClientRow(label, dates, outcome, note)
+    nearest = min(announced, key=lambda server: _distance(client, server))
+    return ClientRow(label, dates, *_against(client, nearest))
+
+
+def _distance(client: ProtocolVersion, server: ProtocolVersion) -> tuple[int, bool, bool]:
+    """The best outcome first; of rejections the one that comes latest in HELLO."""
+    outcome, _ = _against(client, server)
+    same_length = (client < FIRST_CAPS) == (server < FIRST_CAPS)
+    return _BEST_FIRST.index(outcome), client.major != server.major, not same_length
 
 
 def _against(client: ProtocolVersion, server: ProtocolVersion) -> tuple[Outcome, str]:
@@ -136,8 +165,9 @@ def _against(client: ProtocolVersion, server: ProtocolVersion) -> tuple[Outcome,
         note = f"it leaves: the server announces {server}, whose minor is higher"
         return Outcome.REJECTED, note
     if client.minor > server.minor:
-        note = f"it accepts {server}, which is older than it: see the table of HELLO"
-        return Outcome.UNKNOWN, note
+        return _NEWER_CLIENT.get(
+            (client[:2], server[:2]), (Outcome.UNKNOWN, f"it accepts {server}, which is older")
+        )
     if client.patch != server.patch:
         return Outcome.UNKNOWN, "accepted, but numbers of ops may differ; not replayed"
     return Outcome.EXPECTED, "it speaks what the server announces; not replayed"
@@ -152,9 +182,6 @@ def _announced(target: TargetInfo) -> list[ProtocolVersion]:
 
 
 def stages_of(rows: Iterable[ClientRow]) -> list[str]:
-    """Columns: every stage of any row, in the order in which they come."""
-    found: dict[str, None] = {}
-    for row in rows:
-        for session in row.sessions:
-            found.update(dict.fromkeys(session.steps))
-    return list(found)
+    """Columns: every stage of any session, in the order of a session."""
+    found = dict.fromkeys(stage for row in rows for s in row.sessions for stage in s.steps)
+    return [*(s for s in STAGES if s in found), *(s for s in found if s not in STAGES)]
