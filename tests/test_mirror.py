@@ -13,7 +13,7 @@ TESTED_ELSEWHERE = {
     "testing/cases_rare": "a table; held by testing/test_cases.py",
     "wire/schema": "a table; held by wire/test_commands.py and wire/test_layout.py",
 }
-OTHER_TREES = ("conformance", "interop", "upstream")
+OTHER_TREES = ("conformance", "hostile", "interop", "upstream")
 """Tests of other distributions and of other programs."""
 
 OF_SEVERAL_FILES = {

@@ -152,16 +152,15 @@ def test_a_refused_graph_closes_and_the_command_is_named(endpoint):
 
 def test_hash_uploads(tmp_path):
     data = np.arange(1000, dtype=np.float32)
-    with Server(
-        [lambda: ReferenceDevice()], endpoint="127.0.0.1:0", cache=HashCache(tmp_path)
-    ) as server:
+    cache = HashCache(tmp_path)
+    with Server([lambda: ReferenceDevice()], endpoint="127.0.0.1:0", cache=cache) as server:
         for hit in (False, True):
             with rpc_init(str(server.endpoint), timeout=TIMEOUT) as device:
                 w = GraphBuilder().new_tensor("F32", 1000)
                 buffer = allocate([w], device)
                 assert buffer.set_tensor(w, data, cache=True, threshold=100) is hit
                 np.testing.assert_array_equal(get_tensor(w)[0, 0, 0], data)
-                device.synchronize()
+            cache.flush()
 
 
 def test_tensors_of_elsewhere_are_refused(device):

@@ -21,6 +21,7 @@ def cold(tmp_path, monkeypatch):
     compile_module.cache_folder.cache_clear()
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_compiled_and_counted(cold):
     assert missing() == cold
     steps = list(warm_all(2))
