@@ -116,7 +116,8 @@ PEERS = (
     Peer(
         "0.3.2", "2024-11-16", "none-C@2024-11-07",
         "8fbf246a55a999f45015ed0d48f91b4ae04ae959827fac1cd6ac6ec65aed2e2f",
-        options=WITHOUT_AMX, quirks="types 31 to 33 as above; built without AMX, with which its own Q4_0 result is wrong",
+        options=WITHOUT_AMX,
+        quirks="types 31 to 33 as above; built without AMX: its own Q4_0 result is wrong with it",
     ),
     Peer(
         "0.3.8", "2025-03-12", "none-D@2025-01-10",
