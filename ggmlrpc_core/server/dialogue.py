@@ -32,6 +32,9 @@ from ggmlrpc_core.wire.tensors import TensorRecord
 GRACE = 0.2
 """Seconds in which a client that waits for no answer sends its next command after a graph was done."""
 
+MOST_JUDGED = 100_000
+"""Tensors of a graph that is read under every numbering that is possible; real graphs have under 20,000."""
+
 _GRAPH = "GRAPH_COMPUTE"
 
 Owns = Callable[[int], bool]
@@ -193,6 +196,8 @@ class Dialogue:
             if not self._greeted:
                 self._tell(states, n_states=1)
             return states[0]
+        if len(tensors) > MOST_JUDGED:
+            return self._unjudged(states, len(tensors))
         ours = [d for d in states if d.fork == self.announced.fork]
         chosen = self._sense(senses(nodes, tensors, ours))
         if chosen is None:
@@ -203,6 +208,17 @@ class Dialogue:
         self._dropped.update(d for d in states if d not in chosen.dialects)
         self._tell(chosen.dialects, n_states=len(states))
         return chosen.dialects[0]
+
+    def _unjudged(self, states: Sequence[Dialect], n_tensors: int) -> Dialect:
+        """What a graph that is too large to be read many times is read as: what was pinned, nothing else."""
+        if self._offer.pinned and self._offer.dialect in states:
+            return self._offer.dialect
+        raise BadGraph(
+            _GRAPH,
+            "number of tensors",
+            n_tensors,
+            f"at most {MOST_JUDGED} while {len(states)} numberings are possible; pin one: --dialect NAME",
+        )
 
     def _sense(self, found: list[Sense]) -> Sense | None:
         """The one that is meant; None when none can run."""

@@ -250,6 +250,20 @@ def test_nodes_of_the_fork_at_a_listener_of_upstream(start, peer, log):
     assert "(ik-3.5.2/16src)]" in line
 
 
+def test_a_large_graph_is_not_read_many_times(start, peer, log, add_graph, monkeypatch):
+    monkeypatch.setattr(dialogue, "MOST_JUDGED", 2)
+    pinned = peer(start(ReferenceDevice("R0"), dialect="2.0.0@2025-10-02"), "2.0.0")
+    assert add(pinned, add_graph) == SUM
+    one = peer(start(ReferenceDevice("R0"), dialect="2.0.0"), "2.0.0")
+    handle, base = one.alloc(192)
+    one.tell("GRAPH_COMPUTE", **add_graph(handle, base))
+    assert one.is_closed()
+    (line,) = log
+    assert line.endswith(
+        "number of tensors is 3, expected at most 2 while 21 numberings are possible; pin one: --dialect NAME"
+    )
+
+
 # --- buffers and addresses of old clients
 
 
