@@ -65,6 +65,7 @@ class Capture:
         lock: held while a buffer gets its number and its event its place.
         rebinder: the clients' handles and addresses to the servers'.
         failure: what ended the writing, None while it goes on.
+        uploaded: bytes of data that clients have sent so far.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Capture:
         self.rebinder = Rebinder(self.space)
         self.dialect = options.dialect
         self.failure: Exception | None = None
+        self.uploaded = 0
         self._path, self._servers = path, servers
         self._endpoints = endpoints
         self._writer: RecordingWriter | None = None

@@ -291,6 +291,7 @@ class Relay:
                 break
             left -= len(piece)
             upload.write(piece)
+            self._capture.uploaded += len(piece)
             try:
                 server.send(piece)
             except Ended:

@@ -28,8 +28,8 @@ def serve():
     """Start a server of ours: `serve(dialect="7.0.0", devices=1)`; gives its endpoint."""
     servers = []
 
-    def begin(name="7.0.0", *, devices=1):
-        opens = [lambda i=i: ReferenceDevice(f"REF{i}", total=1 << 24) for i in range(devices)]
+    def begin(name="7.0.0", *, devices=1, memory=1 << 24):
+        opens = [lambda i=i: ReferenceDevice(f"REF{i}", total=memory) for i in range(devices)]
         server = Server(opens, endpoint="127.0.0.1:0", dialect=dialect(name))
         server.start()
         servers.append(server)
