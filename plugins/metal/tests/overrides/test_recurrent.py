@@ -41,14 +41,15 @@ def gated_linear(b: Inputs) -> Tensor:
 
 
 def gated_delta(b: Inputs, *, gates: int) -> Tensor:
-    q, k = (b.l2_norm(b.rand("F32", SIZE, 3, TOKENS, 1), eps=1e-6) for _ in range(2))
+    """6 heads and 4 sequences, 3 and 2 of q and k."""
+    q, k = (b.l2_norm(b.rand("F32", SIZE, HEADS, TOKENS, SEQS), eps=1e-6) for _ in range(2))
     return b.gated_delta_net(
         q,
         k,
-        b.rand("F32", SIZE, 2 * HEADS, TOKENS, SEQS),
-        g=b.rand("F32", gates, 2 * HEADS, TOKENS, SEQS, low=-1.0, high=-0.1),
-        beta=b.rand("F32", 1, 2 * HEADS, TOKENS, SEQS, low=0.1),
-        state=b.rand("F32", SIZE, SIZE, 2 * HEADS, SEQS),
+        b.rand("F32", SIZE, 2 * HEADS, TOKENS, 2 * SEQS),
+        g=b.rand("F32", gates, 2 * HEADS, TOKENS, 2 * SEQS, low=-1.0, high=-0.1),
+        beta=b.rand("F32", 1, 2 * HEADS, TOKENS, 2 * SEQS, low=0.1),
+        state=b.rand("F32", SIZE, SIZE, 2 * HEADS, 2 * SEQS),
         slots=1,
     )
 
