@@ -35,14 +35,18 @@ _TOLERANCE = 0.02  # of the largest value: backends compute in F16 or from table
 
 ANYWHERE = VIEW_OPS - {"NONE"} | {
     "DUP", "ADD", "MUL", "DIV", "SQR", "SCALE", "NORM", "RMS_NORM", "GROUP_NORM", "SOFT_MAX", "DIAG_MASK_INF",
-    "SUM_ROWS", "CONT", "REPEAT", "MUL_MAT", "LEAKY_RELU", "PAD", "UPSCALE", "UNARY",
+    "CONT", "REPEAT", "MUL_MAT", "LEAKY_RELU", "PAD", "UPSCALE", "UNARY",
 }  # fmt: skip
 """Ops of F32 that every backend of the stock server runs."""
 
-ON_CPU = ANYWHERE | {
-    "SUB", "SQRT", "LOG", "SIN", "COS", "CUMSUM", "MEAN", "REPEAT_BACK", "SILU_BACK", "RMS_NORM_BACK", "L2_NORM",
-    "OUT_PROD", "DIAG_MASK_ZERO", "PAD_REFLECT_1D", "ROLL", "ARANGE", "TIMESTEP_EMBEDDING", "TRI", "FILL",
-    "OPT_STEP_SGD", "GLU",
+_ON_CPU_OF_ONE = {
+    "SIN", "COS", "CUMSUM", "REPEAT_BACK", "L2_NORM", "DIAG_MASK_ZERO", "ROLL", "TRI", "FILL",
+}  # fmt: skip
+_ON_CPU_OF_TWO = {"SUB", "OUT_PROD"}
+_OF_TWO = {"ADD", "MUL", "DIV", "MUL_MAT"} | _ON_CPU_OF_TWO
+
+ON_CPU = ANYWHERE | _ON_CPU_OF_ONE | _ON_CPU_OF_TWO | {
+    "PAD_REFLECT_1D", "ARANGE", "TIMESTEP_EMBEDDING", "OPT_STEP_SGD", "GLU",
 }  # fmt: skip
 """Ops of F32 that its CPU backend runs."""
 
@@ -63,15 +67,17 @@ class Operands:
         name: for people.
         sources: extents of each source.
         result: extents of the node.
-        params: sets of the first op_params worth trying; others are 0.
-        functions: try every function number in slot 0 instead.
+        params: the first op_params; others are 0.
+        ops: those that run on them, in every version that has the op; seen on servers of ten ages.
+        functions: try every function number in slot 0 instead where the op is UNARY to somebody.
         in_place: the node lies over source 0, as those of optimizers do, which write there and nowhere else.
     """
 
     name: str
     sources: tuple[tuple[int, ...], ...]
     result: tuple[int, ...]
-    params: tuple[tuple[int, ...], ...] = ((1,), (bits(0.5),))
+    params: tuple[int, ...]
+    ops: frozenset[str]
     functions: bool = False
     in_place: bool = False
 
@@ -84,16 +90,27 @@ class Operands:
         return (steps * signs).astype(np.float32).reshape(tuple(reversed(ne)))
 
 
+_SQUARE = (_SIDE, _SIDE)
+_OF_ONE = frozenset((ANYWHERE - _OF_TWO) | _ON_CPU_OF_ONE)
+
 OPERANDS = (
-    Operands("one", ((_SIDE, _SIDE),), (_SIDE, _SIDE), functions=True),
-    Operands("two", ((_SIDE, _SIDE), (_SIDE, _SIDE)), (_SIDE, _SIDE)),
-    Operands("wider", ((_SIDE, _SIDE),), (_SIDE + _SIDE // 2, _SIDE), ((0, _SIDE // 2),)),
-    Operands("count", ((_SIDE,),), (_SIDE,), ((0, bits(_SIDE), bits(1.0)),)),
+    Operands("one", (_SQUARE,), _SQUARE, (1,), _OF_ONE, functions=True),
+    Operands("half", (_SQUARE,), _SQUARE, (bits(0.5),), _OF_ONE - {"GROUP_NORM", "UNARY"}),
+    Operands("two", (_SQUARE, _SQUARE), _SQUARE, (1,), (_OF_ONE - {"UNARY"}) | _OF_TWO),
     Operands(
-        "step", ((_SIDE, _SIDE), (_SIDE, _SIDE), (2,)), (_SIDE, _SIDE), ((0,),), in_place=True
+        "wider", (_SQUARE,), (_SIDE + _SIDE // 2, _SIDE), (0, _SIDE // 2),
+        frozenset({"PAD", "PAD_REFLECT_1D", "UPSCALE"}),
     ),
-    Operands("embed", ((1,),), (_SIDE,), ((_SIDE, bits(_SIDE), bits(1.0)),)),
-)
+    Operands(
+        "count", ((_SIDE,),), (_SIDE,), (0, bits(_SIDE), bits(1.0)), frozenset({"ARANGE", "UPSCALE"})
+    ),
+    Operands(
+        "step", (_SQUARE, _SQUARE, (2,)), _SQUARE, (0,), frozenset({"GLU", "OPT_STEP_SGD"}), in_place=True
+    ),
+    Operands(
+        "embed", ((1,),), (_SIDE,), (_SIDE, bits(_SIDE), bits(1.0)), frozenset({"ARANGE", "TIMESTEP_EMBEDDING"})
+    ),
+)  # fmt: skip
 """What the search combines op numbers with."""
 
 
@@ -209,11 +226,13 @@ def _probes(candidates: Sequence[Dialect], safe: frozenset[str]) -> Iterator[Pro
             continue
         functions = max(len(one.numbering.unary) for one in candidates) if "UNARY" in names else 0
         for operands in OPERANDS:
-            sets = operands.params
+            if not names <= operands.ops:
+                continue
             if functions and operands.functions:
-                sets = tuple((k,) for k in range(functions))
-            for params in sets:
-                yield Probe(number, params, operands)
+                for function in range(functions):
+                    yield Probe(number, (function,), operands)
+            else:
+                yield Probe(number, operands.params, operands)
 
 
 def _split(probe: Probe, candidates: Sequence[Dialect], safe: frozenset[str]) -> Split | None:
@@ -270,7 +289,7 @@ def _reading(probe: Probe, dialect: Dialect, safe: frozenset[str]) -> tuple[str,
         return None
     name = _newest_names().get(int(columns.op[0]), "")
     params = tuple(columns.op_params[0].tolist())
-    if name not in safe or not _function_is_safe(name, params[0], safe):
+    if name not in safe & probe.operands.ops or not _function_is_safe(name, params[0], safe):
         return None
     order = [int(i) - 2 for i in columns.src[0, : len(probe.operands.sources)].tolist()]
     result = _result(name, params, probe.operands, tuple(order))
@@ -297,7 +316,7 @@ def _result(
     for slot, ne in enumerate(operands.sources):
         made.append(builder.node("NONE", "F32", ne))
         memory[made[-1].id] = operands.values(slot).reshape(made[-1].shape)
-    sources = [made[at] for at in order]
+    sources = [made[at] if 0 <= at < len(made) else None for at in order]
     node = builder.node(name, "F32", operands.result, src=sources)
     node.op_params = params
     blank = np.full(node.shape, UNTOUCHED, np.float32)
