@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 from markup import NOTE, table
+from probes import probes_page
 from specification import index_page, rules_of, specification_pages
 
 from ggmlrpc_core import errors, hookspecs
@@ -323,6 +324,7 @@ def pages() -> Iterator[tuple[str, str]]:
     yield "protocol/rpc_tensor.md", tensor_page()
     yield "versions.md", versions_page()
     yield "states.md", states_page()
+    yield "probes.md", probes_page()
     yield "ops.md", ops_page()
     yield "errors.md", errors_page()
     yield "hooks.md", hooks_page()

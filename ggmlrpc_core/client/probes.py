@@ -37,7 +37,7 @@ ANYWHERE = VIEW_OPS - {"NONE"} | {
     "DUP", "ADD", "MUL", "DIV", "SQR", "SCALE", "NORM", "RMS_NORM", "GROUP_NORM", "SOFT_MAX", "DIAG_MASK_INF",
     "CONT", "REPEAT", "MUL_MAT", "LEAKY_RELU", "PAD", "UPSCALE", "UNARY",
 }  # fmt: skip
-"""Ops of F32 that every backend of the stock server runs."""
+"""Ops of F32 that every backend of the stock server is made to run; not tried on a GPU."""
 
 _ON_CPU_OF_ONE = {
     "SIN", "COS", "CUMSUM", "REPEAT_BACK", "L2_NORM", "DIAG_MASK_ZERO", "ROLL", "TRI", "FILL",
