@@ -48,7 +48,7 @@ def write_reports(run: Run, folder: Path) -> list[Path]:
 
 def numbers(run: Run) -> dict[str, Any]:
     """What a program wants to know of a run, with the schema of a shields endpoint badge in it."""
-    targets = []
+    targets: list[dict[str, Any]] = []
     for target in all_targets(run):
         results, head = of_target(run, target), headline(run, target)
         levels = {level: of_level(results, level) for level in Level}
