@@ -5,6 +5,7 @@ Without MLX nothing here is collected.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -41,6 +42,23 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 def gpu(pytestconfig: pytest.Config) -> bool:
     """Whether the Apple GPU is tested."""
     return bool(pytestconfig.getoption("--gpu", default=False))
+
+
+@pytest.fixture
+def mlx_may_refuse() -> None:
+    """For a test in which MLX refuses to build a stage."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_refused(
+    request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> Iterator[None]:
+    """A stage that MLX refuses is left to the host: right for a user, and a mistake in a test."""
+    caplog.set_level(logging.INFO, "ggmlrpc.metal")
+    yield
+    if "mlx_may_refuse" not in request.fixturenames:
+        said = [record.getMessage() for record in caplog.get_records("call")]
+        assert not [line for line in said if "MLX says" in line]
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import ggmlrpc_metal
 import numpy as np
 import pytest
@@ -180,7 +178,6 @@ def test_ids_that_nodes_compute_are_checked(device):
 
 def test_host_stages_are_told_once(device, caplog):
     case = all_cases()["GET_ROWS_BACK/F32"]
-    caplog.set_level(logging.INFO, "ggmlrpc.metal")
     for _ in range(2):
         run_twice(case, device)
     assert [record.getMessage() for record in caplog.records] == [

@@ -82,3 +82,18 @@ def test_a_stage_that_is_often_too_long_is_cut(device, monkeypatch):
         assert len(made.stages) == n_stages
     assert all(isinstance(one.stage, TracedStage) for one in made.stages)
     assert values(out).tolist() == [3.0 * i for i in range(8)]
+
+
+def test_what_mlx_refuses_to_build_is_left_to_the_host(device, caplog, mlx_may_refuse):
+    graph, _, out = simple(device)
+    made = device.prepare(graph)
+    refused = device._mx.compile(lambda inputs: device._mx.zeros((2, 3)).reshape(7))
+    made.stages[0]._compiled = refused
+    for _ in range(2):
+        made.run(never)
+        assert values(out).tolist() == [3.0 * i for i in range(8)]
+    assert len(made.stages) == 2
+    assert [record.getMessage().partition(": MLX says")[0] for record in caplog.records] == [
+        f"{device.name}: SCALE runs on the host",
+        f"{device.name}: ADD runs on the host",
+    ]

@@ -20,7 +20,7 @@ from ggmlrpc_metal.library import choose_backend, load_mlx
 from ggmlrpc_metal.override import find_override
 from ggmlrpc_metal.overrides import ALL
 from ggmlrpc_metal.place import host_reason
-from ggmlrpc_metal.plan import Planner, host_nodes
+from ggmlrpc_metal.plan import HostStage, Planner, host_nodes
 from ggmlrpc_metal.root import Root
 
 log = logging.getLogger("ggmlrpc.metal")
@@ -124,9 +124,12 @@ class MetalDevice:
         planner = Planner(graph, self._forms, gpu=self._gpu)
         buffers = {t.buffer for node in graph.work for t in (node, *node.src) if t is not None}
         made = MetalExecutable(
-            self._mx, planner, n_nodes=len(graph.nodes), buffers=frozenset(buffers)
+            self._mx,
+            planner,
+            n_nodes=len(graph.nodes),
+            buffers=frozenset(buffers),
+            tell=self._tell,
         )
-        self._tell(made)
         self._alive.add(made)
         if graph.key:
             self._plans[graph.key] = made
@@ -149,9 +152,9 @@ class MetalDevice:
         self._roots += change
         self._mx.set_cache_limit(max(self._roots // CACHE_SHARE, LEAST_CACHE))
 
-    def _tell(self, made: MetalExecutable) -> None:
+    def _tell(self, stages: list[HostStage]) -> None:
         """One line for each op and reason that becomes a host stage for the first time."""
-        for (op, reason), count in host_nodes(made.host_stages()).items():
+        for (op, reason), count in host_nodes(stages).items():
             if (op, reason) not in self._told:
                 self._told.add((op, reason))
                 log.info(

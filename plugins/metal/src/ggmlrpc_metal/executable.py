@@ -14,7 +14,7 @@ import numpy as np
 from ggmlrpc_core.errors import BufferNotFound, GraphStopped
 from ggmlrpc_core.ops.run import run_node
 from ggmlrpc_metal.plan import HostStage, Planner, TracedStage
-from ggmlrpc_metal.stage import TracedRun, host_view
+from ggmlrpc_metal.stage import NotTraced, TracedRun, host_view
 
 TOO_LONG, TIMES = 0.05, 3
 """A stage of several nodes that took more seconds than this so often in a row is cut for the next run."""
@@ -28,19 +28,26 @@ class MetalExecutable:
         planner: of the graph.
         n_nodes: of the graph, a measure of its memory.
         buffers: that its nodes touch.
+        tell: is given host stages, those of the plan and those that a stage becomes when MLX refuses it.
     """
 
-    def __init__(self, mx: Any, planner: Planner, *, n_nodes: int, buffers: frozenset[Any]) -> None:
+    def __init__(
+        self,
+        mx: Any,
+        planner: Planner,
+        *,
+        n_nodes: int,
+        buffers: frozenset[Any],
+        tell: Callable[[list[HostStage]], None],
+    ) -> None:
         self._mx = mx
+        self._tell = tell
         self._planner = planner
         self.n_nodes = n_nodes
         self.buffers = buffers
         self.stages: list[_Host | TracedRun] = [self._ready(stage) for stage in planner.stages()]
         self._dropped = False
-
-    def host_stages(self) -> list[HostStage]:
-        """The nodes that the host computes."""
-        return [one.stage for one in self.stages if isinstance(one, _Host)]
+        tell([one.stage for one in self.stages if isinstance(one, _Host)])
 
     def drop(self) -> None:
         """A buffer of the plan was freed: it must not run again."""
@@ -70,13 +77,23 @@ class MetalExecutable:
                 raise self._stopped()
             stage = self.stages[at]
             started = perf_counter()
-            stage.run()
+            try:
+                stage.run()
+            except NotTraced as exc:
+                assert isinstance(stage, TracedRun), "a host stage is not traced"
+                self._leave_to_host(at, stage.stage, str(exc))
+                continue
             stage.n_slow = stage.n_slow + 1 if perf_counter() - started > TOO_LONG else 0
             if stage.n_slow == TIMES and isinstance(stage, TracedRun):
                 halves = [self._ready(half) for half in self._planner.halves(stage.stage)]
                 self.stages[at : at + 1] = halves
                 at += len(halves) - 1
             at += 1
+
+    def _leave_to_host(self, at: int, stage: TracedStage, reason: str) -> None:
+        made = [HostStage(step.node, f"MLX says: {reason}") for step in stage.spec.steps]
+        self._tell(made)
+        self.stages[at : at + 1] = [_Host(one) for one in made]
 
     def _ready(self, stage: HostStage | TracedStage) -> _Host | TracedRun:
         return _Host(stage) if isinstance(stage, HostStage) else TracedRun(self._mx, stage)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -125,11 +126,6 @@ def _last_readers(graph: Graph) -> dict[int, int]:
     return last
 
 
-def host_nodes(stages: Sequence[HostStage | TracedStage]) -> dict[tuple[str, str], int]:
-    """How many nodes of each (op, reason) are host stages."""
-    counts: dict[tuple[str, str], int] = {}
-    for stage in stages:
-        if isinstance(stage, HostStage):
-            key = (stage.node.op, stage.reason)
-            counts[key] = counts.get(key, 0) + 1
-    return counts
+def host_nodes(stages: Sequence[HostStage]) -> dict[tuple[str, str], int]:
+    """How many nodes of each (op, reason) there are."""
+    return dict(Counter((stage.node.op, stage.reason) for stage in stages))

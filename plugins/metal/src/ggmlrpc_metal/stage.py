@@ -19,6 +19,10 @@ from ggmlrpc_metal.plan import TracedStage
 from ggmlrpc_metal.segments import Segment
 
 
+class NotTraced(Exception):
+    """MLX refused to build what a stage asks for; nothing has been computed."""
+
+
 def host_view(tensor: Tensor) -> np.ndarray:
     """The raw array of a tensor where its newest bytes are. To be written only after a flush."""
     memory, at = tensor.buffer.newest(tensor.offset, tensor.offset + tensor.nbytes)
@@ -48,6 +52,7 @@ class TracedRun:
         """Compute it; results become segments.
 
         Raises:
+            NotTraced: the nodes must be computed in another way.
             OutOfBounds: an id is outside its range; results mean nothing then.
             OutOfDeviceMemory: intermediate results did not fit.
             DeviceLost: MLX could not compute.
@@ -58,7 +63,10 @@ class TracedRun:
         inputs: list[Any] = [None] * len(self.stage.spec.inputs)
         for group in self._inputs:
             group.fill(inputs)
-        outputs, checks = self._compiled(inputs)
+        try:
+            outputs, checks = self._compiled(inputs)
+        except (ValueError, TypeError, RuntimeError) as exc:  # what MLX raises for what it lacks
+            raise NotTraced(clip(exc)) from exc
         # From here on nobody else may hold what the stage replaces: MLX then writes in place.
         del inputs
         for place in self._outputs:
