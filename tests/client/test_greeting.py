@@ -233,7 +233,17 @@ def test_a_dialect_that_does_not_exist():
         connect("127.0.0.1:9", TIMEOUT, dialect="9.9.9")
 
 
-@pytest.mark.parametrize("name", [*dialect_names(), *fork_names()])
+def last_of_each_label():
+    """Every dialect; those that are not the last of their label only in slow runs."""
+    names = [*dialect_names(), *fork_names()]
+    last = {dialect(name).label: name for name in names}
+    return [
+        pytest.param(name, marks=[] if name in last.values() else pytest.mark.slow)
+        for name in names
+    ]
+
+
+@pytest.mark.parametrize("name", last_of_each_label())
 def test_every_dialect_can_be_forced_on_its_server(stock, name):
     server = stock(name)
     with rpc_init(str(server.endpoint), timeout=TIMEOUT, dialect=name) as device:
