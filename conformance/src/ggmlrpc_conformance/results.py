@@ -164,7 +164,7 @@ class CaseResult:
         types: types of the op's cell, "Q4_0 F32"; else empty.
         accuracy: of op cases that were compared.
         crash: when the server ended.
-        server_output: last lines of a server that the suite started; only when the verdict is bad.
+        server_output: last lines of a server that the suite started; when the verdict is bad or UNSUPPORTED.
         reason: of SKIP, NOTRUN, XFAIL, XPASS; with a link where there is one.
         repro: a command line that runs this case alone.
         steps: for cases of the client matrix (session), verdict of each of its stages.

@@ -116,7 +116,7 @@ class Runner:
     def _measured(self, case: Case, result: CaseResult) -> CaseResult:
         if not case.scored and result.verdict is not Verdict.HARNESS_ERROR:
             return replace(result, verdict=Verdict.INFO)
-        if result.verdict.bad:
+        if result.verdict.bad or result.verdict is Verdict.UNSUPPORTED:
             return replace(result, server_output=self.target.output())
         return result
 

@@ -137,7 +137,9 @@ class Plan:
         for wanted in names:
             own = "{dialect}" in command
             if shared is None or own:
-                chosen = wanted or newest().name
+                chosen = (
+                    named_dialect(wanted) if wanted else newest()
+                ).name  # "2.0.0" may hide several
                 shared = Target(name, command=command, dialect=chosen if own else "")
                 self.targets.append(shared)
             try:
