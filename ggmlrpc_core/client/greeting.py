@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from itertools import pairwise
 
 from ggmlrpc_core.client.connection import DEFAULT_TIMEOUT, ClientConnection
 from ggmlrpc_core.client.eras import answers, era_of, form_of, is_silent
@@ -19,7 +20,7 @@ from ggmlrpc_core.errors import ConnectionLost, RemoteProtocolError, VersionMism
 from ggmlrpc_core.wire import dialects
 from ggmlrpc_core.wire.commands import HELLO
 from ggmlrpc_core.wire.dialects import Dialect
-from ggmlrpc_core.wire.differences import consequence
+from ggmlrpc_core.wire.differences import consequence, differences
 from ggmlrpc_core.wire.handshake import (
     announced_labels,
     announcing,
@@ -61,14 +62,17 @@ def connect(
     greeter = _Greeter(target, timeout)
     connection = greeter.learn() if dialect is None else greeter.speak(dialects.dialect(dialect))
     if len(connection.candidates) > 1:
-        names = ", ".join(one.name for one in connection.candidates)
-        announced = connection.server_version or "no version"
         log.warning(
-            "server %s announces %s, its numbering is one of %s: ops in which these differ are refused, "
+            "server %s announces %s, its numbering is one of %s: what they differ in is refused (%s); "
             "pass dialect= with the right one",
             target,
-            announced,
-            names,
+            connection.server_version or "no version",
+            ", ".join(one.name for one in connection.candidates),
+            "; ".join(
+                told.text
+                for older, newer in pairwise(connection.candidates)
+                for told in differences(older, newer)
+            ),
         )
     return connection
 

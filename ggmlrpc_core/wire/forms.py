@@ -101,11 +101,13 @@ class Form:
         read: gives nodes of the older form the newest one.
         write: gives nodes of the newest form the older one, or refuses.
         unsure: what is written to a peer that may know either form; None for the same as `write`.
+        unsure_read: how nodes of such a peer are read; None for the same as `read`.
     """
 
     read: Change = keep
     write: Change = keep
     unsure: Change | None = None
+    unsure_read: Change | None = None
 
 
 def bits(value: float) -> int:
@@ -248,7 +250,7 @@ def reorder(*order: int) -> Form:
 
         return change
 
-    return Form(permute(order), permute(back), never)
+    return Form(permute(order), permute(back), never, _either)
 
 
 def never(rows: Rows) -> None:
@@ -267,6 +269,15 @@ def _never_read(rows: Rows) -> None:
         "op",
         f"{rows.op} as before {rows.until}",
         f"the form of {rows.until}: {rows.why}",
+    )
+
+
+def _either(rows: Rows) -> None:
+    raise BadGraph(
+        WHERE,
+        "op",
+        f"{rows.op} of a peer from about {rows.until}",
+        f"one whose form is known: before that day {rows.why}",
     )
 
 

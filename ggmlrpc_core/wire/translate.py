@@ -72,7 +72,7 @@ class Translation:
             if dialect.fork
             else tuple(m for m in MEANINGS if m.applies(dialect.shipped, dialect.last))
         )
-        self._reads = [(m, m.form.read) for m in self.meanings if m.form.read is not keep]
+        self._reads = [(m, self._reading(m)) for m in self.meanings if m.form.read is not keep]
         self._writes = [(m, self._writing(m)) for m in reversed(self.meanings)]
         self._names = n
         # The same as plain lists, for one tensor at a time: every SET and GET of a token has one.
@@ -142,11 +142,18 @@ class Translation:
         tensors["op"] = self._need("op", tensors["op"])
         tensors["type"] = self._need("type", tensors["type"])
 
+    def _reading(self, meaning: Meaning) -> Change:
+        """What is done to nodes of a meaning that were received."""
+        form = meaning.form
+        return form.read if self._sure(meaning) or form.unsure_read is None else form.unsure_read
+
     def _writing(self, meaning: Meaning) -> Change:
         """What is done to nodes of a meaning before they are sent."""
         form = meaning.form
-        sure = bool(self._dialect.fork) or meaning.certain(self._dialect.last)
-        return form.write if sure or form.unsure is None else form.unsure
+        return form.write if self._sure(meaning) or form.unsure is None else form.unsure
+
+    def _sure(self, meaning: Meaning) -> bool:
+        return bool(self._dialect.fork) or meaning.certain(self._dialect.last)
 
     def _change(
         self,

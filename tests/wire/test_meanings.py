@@ -335,6 +335,9 @@ def test_what_an_older_peer_does_not_understand_is_not_sent(key):
 
 @pytest.mark.parametrize("op", [op for op, _ in sorted(NO_FORM_WHEN_UNSURE)])
 def test_an_order_of_sources_is_not_guessed(op):
+    """A release of 2025-03 (none-D) has the newer order, the first days of its state had the older one."""
+    with pytest.raises(BadGraph, match=f"op is {op} of a peer from about 2025-01-16, expected one"):
+        read(around("2025-01-16"), node(9, op, [], [1, 2, 3]))
     with pytest.raises(UnsupportedOp, match=f"form of {op} is the newest"):
         written(around("2025-01-16"), node(9, op, [], [1, 2, 3]))
 
