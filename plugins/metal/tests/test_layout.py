@@ -97,3 +97,22 @@ def test_a_chain_of_views_that_never_ends_is_not_followed():
     x = b.at(0, b.new_tensor("F32", 4))
     x.view_src = x
     assert root_of(x) is x
+
+
+def test_an_update_of_a_part_of_a_result_hides_nothing_beside_it():
+    b, stage = Placed(), StageBuilder()
+    x = b.at(512, b.new_tensor("F32", 16))
+    assert stage.add(b.at(0, b.scale(x, 2.0)), None)  # [0, 64)
+    assert stage.add(b.at(48, b.scale(x, 3.0)), None)  # [48, 112)
+    part = b.at(0, b.new_tensor("F32", 8))
+    assert stage.add(b.at(0, b.scale(part, 2.0, inplace=True)), None)  # [0, 32)
+    assert outputs(stage) == [(0, 32, 2), (32, 48, 0), (48, 112, 1)]
+
+
+def test_a_long_graph_is_planned_in_time():
+    """Half a minute where the time grows with the square of the nodes."""
+    b, stage = Placed(), StageBuilder()
+    x = b.at(0, b.new_tensor("F32", 1))
+    for i in range(20_000):
+        assert stage.add(b.at(128 * i, b.scale(x, 2.0)), None)
+    assert len(outputs(stage)) == 20_000

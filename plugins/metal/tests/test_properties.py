@@ -8,7 +8,7 @@ from ggmlrpc_metal.device import MetalDevice
 from twin import Maker, Twin, compute
 
 STEPS = 8
-SEEDS, MORE_SEEDS = range(40), range(40, 300)
+SEEDS, MORE_SEEDS = range(40), range(40, 600)
 
 
 def play(device: MetalDevice, seed: int) -> None:

@@ -1,8 +1,8 @@
 """What a stage reads and writes, found without computing anything: no MLX here.
 
-A stage is a run of nodes that becomes one function from arrays to arrays. Its *inputs* are extents of buffers
-as they are before it; every node makes one new *value*, an array that stands for a range of its buffer. Values
-and inputs are numbered (*slots*). The builder follows which value wrote what last; a node whose sources cannot be taken
+A stage is a run of nodes that becomes one function from arrays to arrays. Its *inputs* are extents of buffers as they
+are before it; every node makes one new *value*, an array that stands for a range of its buffer. Values and inputs are
+numbered (*slots*). The builder keeps for each range the value that wrote it last; a node whose sources cannot be taken
 from one value or one input does not fit, and the stage ends before it.
 """
 
@@ -16,6 +16,7 @@ from ggmlrpc_core.graph.tensor import Tensor
 from ggmlrpc_core.graph.views import raw_layout
 from ggmlrpc_core.ops.declare import OPS
 from ggmlrpc_metal.override import Override
+from ggmlrpc_metal.segments import Segment, Segments
 
 LONGEST = 2**31 - 1
 """Most elements along one dimension of an MLX array."""
@@ -58,9 +59,9 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """The node writes into another value instead of making its own: elements from `offset` on, with these strides.
+    """The node writes into an older tensor instead of making its own: elements from `offset` on, with these strides.
 
-    `base` reads the whole old value, flat, as the dtype of the node.
+    `base` reads all of that tensor, flat, as the dtype of the node.
     """
 
     base: Read
@@ -116,13 +117,17 @@ class StageSpec:
     host_checks: list[HostCheck] = field(default_factory=list)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Value:
     slot: int
     lo: int
     hi: int
     itemsize: int
     node: Tensor | None  # only for a value with memory of its own
+
+    def divides(self, lo: int, size: int) -> bool:
+        """Whether it is whole items of `size` bytes, one of which starts at `lo`."""
+        return (lo - self.lo) % size == 0 and (self.hi - self.lo) % size == 0
 
 
 def root_of(tensor: Tensor) -> Tensor:
@@ -156,8 +161,8 @@ class StageBuilder:
 
     def __init__(self) -> None:
         self._inputs: dict[Input, int] = {}
-        self._values: dict[int, list[_Value]] = {}  # by id of the buffer, in order of age
-        self._buffers: dict[int, Any] = {}
+        # By id of the buffer: the buffer, and which value has the newest bytes of which range.
+        self._newest: dict[int, tuple[Any, Segments]] = {}
         self._checked: dict[tuple[object, ...], HostCheck] = {}
         self._next = 0
         self._spec = StageSpec()
@@ -204,23 +209,21 @@ class StageBuilder:
         """
         self._spec.inputs = list(self._inputs)
         self._spec.host_checks = list(self._checked.values())
-        for key, values in self._values.items():
-            taken: list[tuple[int, int]] = []  # newest first
-            outputs: list[Output] = []
-            for value in reversed(values):
+        for buffer, newest in self._newest.values():
+            for part in newest:
+                value: _Value = part.array
                 if value.node is None or keeps(value.node):
-                    for lo, hi in _uncovered(value.lo, value.hi, taken):
-                        outputs.append(self._output(self._buffers[key], value, lo, hi))
-                taken.append((value.lo, value.hi))
-            self._spec.outputs += reversed(outputs)
+                    self._spec.outputs.append(_output(buffer, value, part.lo, part.hi))
         return self._spec
 
-    def _newest(self, tensor: Tensor, lo: int, hi: int) -> tuple[_Value | None, bool]:
-        """(the newest value that touches [lo, hi), whether it has all of it)."""
-        for value in reversed(self._values.get(id(tensor.buffer), ())):
-            if value.lo < hi and lo < value.hi:
-                return value, value.lo <= lo and hi <= value.hi
-        return None, True
+    def _find(self, buffer: Any, lo: int, hi: int) -> tuple[_Value | None, bool]:
+        """(a value that wrote into [lo, hi), whether all of the newest bytes there are its own)."""
+        _, newest = self._newest.get(id(buffer), (None, None))
+        found = newest.overlapping(lo, hi) if newest is not None else []
+        if not found:
+            return None, True
+        # Parts of one value are apart where another one has written between them.
+        return found[0].array, len(found) == 1 and found[0].lo <= lo and hi <= found[0].hi
 
     def _input(self, owner: Tensor) -> tuple[int, int]:
         """(slot, lo) of the input that holds a tensor."""
@@ -232,16 +235,15 @@ class StageBuilder:
         else:
             shape = shape if owner.contiguous else (count,)
             key = Input(owner.buffer, lo, hi, dtype.name, shape)
-        self._buffers.setdefault(id(owner.buffer), owner.buffer)
         return self._inputs.setdefault(key, -1 - len(self._inputs)), lo
 
     def _read(self, tensor: Tensor) -> Read | None:
         dtype, shape, _ = raw_layout(tensor.type, tensor.ne, tensor.nb)
         size = dtype.itemsize
         lo, hi = tensor.offset, tensor.offset + tensor.nbytes
-        value, whole = self._newest(tensor, lo, hi)
+        value, whole = self._find(tensor.buffer, lo, hi)
         if value is not None:
-            if not whole or (lo - value.lo) % size or (value.hi - value.lo) % size:
+            if not whole or not value.divides(lo, size):
                 return None
             slot, start = value.slot, value.lo
         else:
@@ -256,17 +258,17 @@ class StageBuilder:
         owner = root_of(node)
         dtype = raw_layout(node.type, node.ne, node.nb)[0]
         size = dtype.itemsize
+        if (node.offset - owner.offset) % size or owner.nbytes % size or not aligned(owner):
+            owner = node
         lo, hi = owner.offset, owner.offset + owner.nbytes
-        if (node.offset - lo) % size or (hi - lo) % size or not aligned(owner):
-            owner, lo, hi = node, node.offset, node.offset + node.nbytes
-        value, whole = self._newest(node, lo, hi)
+        value, whole = self._find(node.buffer, lo, hi)
         if value is not None:
-            if not whole or (node.offset - value.lo) % size or (value.hi - value.lo) % size:
+            if not whole or not value.divides(lo, size):
                 return None
-            slot, lo, hi = value.slot, value.lo, value.hi
+            slot, start = value.slot, value.lo
         else:
-            slot, lo = self._input(owner)
-        base = Read(slot, dtype.name, ((hi - lo) // size,), None, 0, slot < 0)
+            slot, start = self._input(owner)
+        base = Read(slot, dtype.name, ((hi - lo) // size,), None, (lo - start) // size, slot < 0)
         return Update(base, element_strides(node), (node.offset - lo) // size)
 
     def _written(self, node: Tensor, slot: int, update: Update | None) -> None:
@@ -275,27 +277,18 @@ class StageBuilder:
         if update is not None:
             lo -= update.offset * itemsize
             hi = lo + update.base.shape[0] * itemsize
-        self._buffers.setdefault(id(node.buffer), node.buffer)
-        older = self._values.setdefault(id(node.buffer), [])
-        older[:] = [value for value in older if value.lo < lo or hi < value.hi]
-        older.append(_Value(slot, lo, hi, itemsize, node if update is None else None))
-
-    def _output(self, buffer: Any, value: _Value, lo: int, hi: int) -> Output:
-        size, first = value.itemsize, lo - value.lo
-        as_bytes = bool(first % size or (hi - lo) % size)
-        size = 1 if as_bytes else size
-        return Output(buffer, lo, hi, value.slot, first // size, (hi - value.lo) // size, as_bytes)
+        _, newest = self._newest.setdefault(id(node.buffer), (node.buffer, Segments()))
+        for part in newest.overlapping(lo, hi):
+            newest.remove(part)
+            for a, b in ((part.lo, min(part.hi, lo)), (max(part.lo, hi), part.hi)):
+                if a < b:
+                    newest.add(Segment(a, b, part.array))
+        value = _Value(slot, lo, hi, itemsize, node if update is None else None)
+        newest.add(Segment(lo, hi, value))
 
 
-def _uncovered(lo: int, hi: int, taken: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The parts of [lo, hi) that no taken range has, in order."""
-    parts = [(lo, hi)]
-    for start, end in taken:
-        if start < hi and lo < end:
-            parts = [
-                piece
-                for a, b in parts
-                for piece in ((a, min(b, start)), (max(a, end), b))
-                if piece[0] < piece[1]
-            ]
-    return parts
+def _output(buffer: Any, value: _Value, lo: int, hi: int) -> Output:
+    size, first = value.itemsize, lo - value.lo
+    as_bytes = bool(first % size or (hi - lo) % size)
+    size = 1 if as_bytes else size
+    return Output(buffer, lo, hi, value.slot, first // size, (hi - value.lo) // size, as_bytes)

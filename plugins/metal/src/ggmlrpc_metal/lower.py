@@ -173,8 +173,9 @@ class _Trace:
     def _like(self, slot: int, value: Any) -> Any:
         """A new value in the shape of the old one, as the next run of the stage expects it."""
         old = self.array(slot)
-        same = old.dtype == value.dtype and old.shape != value.shape
-        return value.reshape(old.shape) if same else value
+        if old.dtype == value.dtype and old.size == value.size:
+            return value.reshape(old.shape)
+        return value
 
     def _own(self, value: Any) -> Any:
         """The same bits in memory of their own."""
@@ -202,7 +203,7 @@ class _Trace:
         n3, n2, n_rows, width = values.shape
         length = node.nb[1] // values.dtype.size
         table = self.array(update.base.slot)
-        if table.dtype != values.dtype:
+        if table.dtype != values.dtype or table.size != update.base.shape[0]:
             table = self._raw(update.base)
         table = table.reshape(-1, length)
         at, last = self._row_places(step, update, length, (n3, n2, n_rows))

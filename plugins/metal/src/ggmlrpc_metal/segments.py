@@ -1,4 +1,4 @@
-"""Disjoint ranges of a buffer whose newest bytes are in an array: pure bookkeeping, no MLX and no bytes."""
+"""Disjoint ranges of a buffer whose newest bytes are in an array, or will be: bookkeeping without MLX and bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import Any
 
 @dataclass(slots=True, eq=False)
 class Segment:
-    """Bytes [lo, hi) of a buffer are those of `array`, evaluated and without gaps; None while a stage makes it anew."""
+    """Bytes [lo, hi) of a buffer are those of `array`.
+
+    In a buffer it is evaluated and without gaps, and None while a stage makes it anew; in a plan it is a value.
+    """
 
     lo: int
     hi: int
