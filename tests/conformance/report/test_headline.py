@@ -60,6 +60,12 @@ def test_an_interrupted_run_says_so_first(make):
     assert lines[1] == "INTERRUPTED: 8 of 900 cases ran; what follows is about those"
 
 
+def test_an_interrupted_run_is_less_sure(make):
+    assert of(make, [session(make)], complete=False).answer is Answer.PROBABLY
+    assert of(make, [make.result()], complete=False).answer is Answer.UNKNOWN
+    assert of(make, [make.result(verdict=Verdict.FAIL)], complete=False).answer is Answer.NO
+
+
 @pytest.mark.parametrize(
     ("verdict", "says"),
     [(Verdict.NOTRUN, "UNDECIDED: 1 case was"), (Verdict.HARNESS_ERROR, "THE SUITE FAILED in 1")],

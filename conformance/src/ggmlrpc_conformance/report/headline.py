@@ -64,6 +64,8 @@ def headline(run: Run, target: TargetInfo) -> Headline:
     rows = client_rows(target, results)
     musts = of_level(results, Level.MUST)
     answer, why = _answer(rows, results, musts)
+    if not run.info.complete:  # what did not run might have said otherwise
+        answer = {Answer.YES: Answer.PROBABLY, Answer.PROBABLY: Answer.UNKNOWN}.get(answer, answer)
     return Headline(
         target=target,
         answer=answer,
