@@ -80,10 +80,10 @@ def _masked(case: OpCase) -> bool:
 
 def _slug(name: str) -> str:
     """`MUL_MAT/Q4_0 k=256 m=16 n=1` to `mul_mat.q4_0-k256-m16-n1`: lower case, and nothing that a shell reads."""
-    op, _, rest = name.partition("/")
+    op, _, rest = name.partition("/") if "/" in name else ("", "", name)
     text = re.sub(r"[\[\](),]+", "", rest.lower().replace(", ", "x").replace("=", ""))
     text = re.sub(r"[^a-z0-9_.-]+", "-", text).strip("-")
-    return f"{op.lower()}.{text}" if text else op.lower()
+    return ".".join(part for part in (op.lower(), text) if part)
 
 
 def _cell(case: OpCase) -> tuple[str, str]:
