@@ -19,7 +19,6 @@ import random
 import socket
 import sys
 import time
-from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -53,7 +52,7 @@ class Tally:
     server: str
     dialect: str
     sessions: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
+    outcomes: dict[str, int] = field(default_factory=dict)
     ended: int = 0
     hung: int = 0
     leaked: int = 0
@@ -123,7 +122,8 @@ def attack(args: argparse.Namespace, tally: Tally, console: Console) -> None:
                 dialect, rng, patience=args.patience,
             )  # fmt: skip
             try:
-                tally.outcomes[attacker.run().outcome] += 1
+                outcome = attacker.run().outcome
+                tally.outcomes[outcome] = tally.outcomes.get(outcome, 0) + 1
             except Leaked:
                 tally.leaked += 1
                 tally.bad("leaked", seed)
