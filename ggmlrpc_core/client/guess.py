@@ -15,7 +15,7 @@ import numpy as np
 
 from ggmlrpc_core.client.connection import ClientConnection
 from ggmlrpc_core.client.eras import is_silent
-from ggmlrpc_core.client.probes import ANYWHERE, ON_CPU, UNTOUCHED, Operands, Split, best_split
+from ggmlrpc_core.client.probes import ANYWHERE, ON_CPU, UNTOUCHED, Operands, Probe, best_split
 from ggmlrpc_core.errors import ConnectionLost
 from ggmlrpc_core.ggml.types import TYPES
 from ggmlrpc_core.graph.tensor import contiguous_nb
@@ -32,6 +32,8 @@ CPU_ALIGNMENT, CPU_MAX_SIZE = 32, (1 << 64) - 1
 
 _PLACE = 1 << 14  # bytes for each tensor of a probe, more than the largest has
 _N_PLACES = 4
+SCRATCH = _PLACE * _N_PLACES
+"""Bytes of the buffer that probes need."""
 
 
 def guess_numbering(
@@ -76,11 +78,11 @@ def _narrowed(connection: ClientConnection, safe: frozenset[str]) -> tuple[Diale
     handle = 0
     while len(candidates) > 1 and (split := best_split(candidates, safe)) is not None:
         if handle == 0:
-            handle = connection.call("ALLOC_BUFFER", size=_PLACE * _N_PLACES)["remote_ptr"]
+            handle = connection.call("ALLOC_BUFFER", size=SCRATCH)["remote_ptr"]
             if handle == 0:
                 break  # no memory there
             base = connection.call("BUFFER_GET_BASE", remote_ptr=handle)["base_ptr"]
-        result = _run(connection, split, handle, base=base)
+        result = run_probe(connection, split.probe, handle, base=base)
         fitting = () if result is None else split.fitting(result)
         if not fitting:
             log.info(
@@ -95,11 +97,23 @@ def _narrowed(connection: ClientConnection, safe: frozenset[str]) -> tuple[Diale
     return candidates
 
 
-def _run(
-    connection: ClientConnection, split: Split, handle: int, *, base: int
+def run_probe(
+    connection: ClientConnection, probe: Probe, handle: int, *, base: int
 ) -> np.ndarray | None:
-    """The result of a probe, F32 in order of memory; None when the server says that it failed."""
-    probe, dialect = split.probe, connection.dialect
+    """Run a probe on a server.
+
+    Args:
+        connection: to it.
+        probe: what is sent as it is.
+        handle, base: of a buffer of SCRATCH bytes.
+
+    Returns:
+        The result, F32 in order of memory; None when the server says that it failed.
+
+    Raises:
+        ConnectionLost: the server closed, or ended.
+    """
+    dialect = connection.dialect
     operands = probe.operands
     places = [base + _PLACE * at for at in range(_N_PLACES)]
     blank = np.full(int(np.prod(operands.result)), UNTOUCHED, np.float32)

@@ -191,6 +191,28 @@ def best_split(candidates: tuple[Dialect, ...], safe: frozenset[str]) -> Split |
     return best
 
 
+def reading(probe: Probe, dialect: Dialect, safe: frozenset[str]) -> tuple[str, np.ndarray] | None:
+    """What a state makes of a probe: name of the op, with the function of UNARY, and the result in order of memory.
+
+    None when it must not run there: no op of the list, or not on these operands.
+    """
+    columns_of = translation(dialect)
+    message = probe.message(dialect, [0] * 4, 0)
+    try:
+        columns = columns_of.columns(message)
+    except BadGraph:
+        return None
+    name = _newest_names().get(int(columns.op[0]), "")
+    params = tuple(columns.op_params[0].tolist())
+    if name not in safe & probe.operands.ops or not _function_is_safe(name, params[0], safe):
+        return None
+    order = [int(i) - 2 for i in columns.src[0, : len(probe.operands.sources)].tolist()]
+    result = _result(name, params, probe.operands, tuple(order))
+    if result is None:
+        return None
+    return (f"UNARY {_unary_names()[params[0]]}" if name == "UNARY" else name), result
+
+
 def equal(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether two results are those of the same op."""
     finite = np.isfinite(other)
@@ -241,7 +263,7 @@ def _split(probe: Probe, candidates: Sequence[Dialect], safe: frozenset[str]) ->
     for one in candidates:
         key = _alike(one, probe.number)
         if key not in seen:
-            seen[key] = _reading(probe, one, safe)
+            seen[key] = reading(probe, one, safe)
         read = seen[key]
         if read is None:
             return None
@@ -277,25 +299,6 @@ def _well_apart(results: Sequence[np.ndarray]) -> bool:
             if np.abs(one[finite] - other[finite]).max(initial=0.0) < 5 * _TOLERANCE * scale:
                 return False
     return True
-
-
-def _reading(probe: Probe, dialect: Dialect, safe: frozenset[str]) -> tuple[str, np.ndarray] | None:
-    """What a state makes of a probe: name of the op and result; None when it must not run there."""
-    columns_of = translation(dialect)
-    message = probe.message(dialect, [0] * 4, 0)
-    try:
-        columns = columns_of.columns(message)
-    except BadGraph:
-        return None
-    name = _newest_names().get(int(columns.op[0]), "")
-    params = tuple(columns.op_params[0].tolist())
-    if name not in safe & probe.operands.ops or not _function_is_safe(name, params[0], safe):
-        return None
-    order = [int(i) - 2 for i in columns.src[0, : len(probe.operands.sources)].tolist()]
-    result = _result(name, params, probe.operands, tuple(order))
-    if result is None:
-        return None
-    return (f"UNARY {_unary_names()[params[0]]}" if name == "UNARY" else name), result
 
 
 def _function_is_safe(name: str, function: int, safe: frozenset[str]) -> bool:

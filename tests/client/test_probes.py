@@ -12,11 +12,11 @@ from ggmlrpc_core.client.probes import (
     ON_CPU,
     OPERANDS,
     Probe,
-    _reading,
     best_split,
     equal,
     forbidden,
     op_of,
+    reading,
 )
 from ggmlrpc_core.wire.dialects import dialect, dialect_names, fork_names, states_of
 
@@ -142,6 +142,6 @@ def test_every_safe_op_runs_on_some_operands_and_leaves_its_result():
         for operands in (o for o in OPERANDS if name in o.ops):
             number = newest_state.numbering.ops[name]
             params = (3,) if name == "UNARY" else operands.params
-            if _reading(Probe(number, params, operands), newest_state, ON_CPU) is not None:
+            if reading(Probe(number, params, operands), newest_state, ON_CPU) is not None:
                 ran.add(name)
     assert ran == ON_CPU

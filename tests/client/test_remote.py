@@ -157,7 +157,8 @@ def test_a_refused_graph_closes_and_the_command_is_named(endpoint):
         with pytest.raises(ConnectionLost, match=r"not answered: .*GRAPH_COMPUTE"):
             device.synchronize()
     with rpc_init(endpoint, timeout=TIMEOUT) as device:
-        assert device.memory()[0] == 1 << 30
+        # What the lost connection had is given back by its own thread, soon after.
+        assert any(device.memory()[0] == 1 << 30 for _ in range(10_000))
 
 
 def test_hash_uploads(tmp_path):
