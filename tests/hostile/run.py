@@ -39,10 +39,9 @@ from ggmlrpc_core.wire import dialects
 
 HELLO_SECONDS = 5.0
 VICTIM_BYTES = 1 << 20
-SETTLED = 200
-"""Sessions after which memory is counted for the first time."""
-GROWTH = 64 << 20
-"""Bytes that a server may hold more at the end: plans and pages that the allocator keeps."""
+GROWTH = 32 << 20
+"""Bytes that a server may hold more at the end than after half of the sessions, when all kernels have been used: plans
+and pages that the allocator keeps."""
 
 
 @dataclass(slots=True)
@@ -109,6 +108,7 @@ def attack(args: argparse.Namespace, tally: Tally, console: Console) -> None:
     """Run sessions until time or count is up."""
     dialect = dialects.dialect(args.dialect)
     server, victim = start(args), None
+    samples: list[int] = []
     end, shown = time.monotonic() + args.seconds, time.monotonic()
     try:
         while time.monotonic() < end and tally.sessions < args.sessions:
@@ -141,13 +141,12 @@ def attack(args: argparse.Namespace, tally: Tally, console: Console) -> None:
             elif victim is not None and tally.sessions % 20 == 0 and not victim.intact():
                 tally.corrupted += 1
                 tally.bad("corrupted", seed)
-            if tally.sessions == SETTLED:
-                tally.memory = (server.rss(), 0)
+            samples.append(server.rss() if server.alive() else 0)
             if time.monotonic() - shown > 20:
                 shown = time.monotonic()
                 console.print(line(tally), highlight=False)
         rss = psutil.Process(server.process.pid).memory_info().rss
-        tally.memory = (tally.memory[0] or rss, rss)
+        tally.memory = (samples[len(samples) // 2] if samples else rss, rss)
     finally:
         if victim is not None:
             with suppress(GgmlRpcError, OSError):
@@ -188,7 +187,9 @@ def main() -> int:
     attack(args, tally, Console(stderr=True))
     print(line(tally))
     before, after = (size / 1e6 for size in tally.memory)
-    print(f"memory of the last server: {before:.0f} MB, {after:.0f} MB at the end")
+    print(
+        f"memory of the server: {before:.0f} MB after half of the sessions, {after:.0f} MB at the end"
+    )
     for kind, seeds in tally.seeds.items():
         print(f"{kind}: seeds {', '.join(map(str, seeds[:20]))}")
     if args.json:
