@@ -157,8 +157,7 @@ def test_listeners_of_several_versions(serve):
 
 
 def test_a_dialect_that_does_not_exist(serve):
-    for words in (["--dialect", "8.0.0"], ["--listen", "0=8.0.0"]):
-        process = serve("-p", "0", *words)
-        out, err = process.communicate(timeout=20)
-        assert (process.returncode, out) == (2, "")
-        assert err.startswith("ggmlrpc: dialect: name is '8.0.0', expected one of none-A, none-B, ")
+    process = serve("-p", "0", "--listen", "0=8.0.0")
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (2, "")
+    assert err.startswith("ggmlrpc: dialect: name is '8.0.0', expected one of none-A, none-B, ")
