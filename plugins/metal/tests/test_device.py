@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from ggmlrpc_metal.buffer import array_bytes
 from ggmlrpc_metal.device import MAX_PLANS, MetalDevice
+from ggmlrpc_metal.lower import _Trace
 from ggmlrpc_metal.stage import TracedRun
 
 from ggmlrpc_core.device import Device
@@ -22,7 +23,7 @@ from ggmlrpc_core.testing.check_device import check_device
 from ggmlrpc_core.testing.decode import Shape, decode_graph
 from ggmlrpc_core.testing.inputs import Inputs
 from ggmlrpc_core.testing.reference import ReferenceDevice
-from ggmlrpc_core.testing.run_case import CaseFailed, read, run_twice, write
+from ggmlrpc_core.testing.run_case import CaseFailed, read, run_case, run_twice, write
 
 
 def never() -> bool:
@@ -174,6 +175,19 @@ def test_ids_that_nodes_compute_are_checked(device):
         else:
             with pytest.raises(OutOfBounds, match=error):
                 plan.run(never)
+
+
+@pytest.mark.parametrize("name", ["MUL_MAT/Q4_0 k=256 m=17 n=4", "GET_ROWS/Q8_0"])
+def test_tensors_with_too_many_items_for_a_dimension_are_read_as_words(device, monkeypatch, name):
+    for module in ("layout", "place"):
+        monkeypatch.setattr(f"ggmlrpc_metal.{module}.LONGEST", 300)
+    words = []
+    taken = _Trace._from_words
+    monkeypatch.setattr(
+        _Trace, "_from_words", lambda self, *args: words.append(1) or taken(self, *args)
+    )
+    run_case(all_cases()[name], device)
+    assert words
 
 
 def test_host_stages_are_told_once(device, caplog):
