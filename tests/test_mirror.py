@@ -22,6 +22,7 @@ OF_SEVERAL_FILES = {
     "mirror": "this file",
     "ops/safety": "every op under hostile changes",
     "ops/properties": "every op against a second evaluation",
+    "recording/strangers": "recordings with hostile changes",
     "recording/sessions": "recorded sessions of stock clients on our server",
     "server/hostile": "the server under hostile input",
     "wire/vectors": "wire/vectors/__init__.py and its data",
