@@ -47,7 +47,7 @@ def sixteen_clients(ctx: Context) -> None:
             raise Mismatch(f"4096 bytes of {i + 1} for client {i}", "others")
 
 
-@scripted("conc.graphs-interleaved", "CONN-6", "RECOMPUTE-2", tier="smoke")
+@scripted("conc.graphs-interleaved", "CONN-6", "RECOMPUTE-2", tier="smoke", timeout="op")
 def graphs_interleaved(ctx: Context) -> None:
     """Two clients compute in turns, each its own graph."""
     one, two = Scale(ctx.links["a"], 2.0), Scale(several(ctx, 1)[0], 3.0)
@@ -90,7 +90,7 @@ def foreign_tensor(ctx: Context) -> None:
     thief.ended()
 
 
-@scripted("conc.fault-of-another", "CONN-7", "SAFE-2")
+@scripted("conc.fault-of-another", "CONN-7", "SAFE-2", timeout="op")
 def fault_of_another(ctx: Context) -> None:
     """A connection that breaks the protocol closes, and others do not notice."""
     mine = Scale(ctx.links["a"], 2.0)
