@@ -20,7 +20,7 @@ from ggmlrpc_core.errors import ConnectionLost, RemoteProtocolError, VersionMism
 from ggmlrpc_core.wire import dialects
 from ggmlrpc_core.wire.commands import HELLO
 from ggmlrpc_core.wire.dialects import Dialect
-from ggmlrpc_core.wire.differences import consequence, differences
+from ggmlrpc_core.wire.differences import consequence, differences, harmful
 from ggmlrpc_core.wire.handshake import (
     announced_labels,
     announcing,
@@ -90,19 +90,7 @@ class _Greeter:
         Raises:
             ConnectionLost, VersionMismatch: see connect.
         """
-        for form in hello_forms():
-            connection = self._open(form)
-            try:
-                candidates = self._announced(self._hello(connection))
-            except ConnectionLost as exc:
-                if is_silent(exc):
-                    raise self._silent(exc) from exc
-                continue
-            except BaseException:
-                connection.close()
-                raise
-            return self._settle(connection, candidates)
-        return self._before_hello()
+        return self._settle(*self._identify())
 
     def speak(self, wanted: Dialect) -> ClientConnection:
         """Speak what the caller asked for.
@@ -112,28 +100,48 @@ class _Greeter:
         """
         connection = self._open(wanted)
         try:
-            if HELLO not in wanted.by_name:
-                if answers(connection, "GET_ALIGNMENT"):
-                    return connection
-                raise self._other_form(wanted)
-            announced = self._hello(connection)
-            known = announcing(announced)
-            fits = announced == wanted.version
-            if not fits and (known or not stock_client_accepts(wanted.version, announced)):
-                raise self._mismatch(wanted, announced)
-            return connection
-        except VersionMismatch:
-            connection.close()
-            raise
+            if self._takes(connection, wanted):
+                return connection
         except ConnectionLost as exc:
             if is_silent(exc):
                 raise self._silent(exc) from exc
-            raise self._other_form(wanted) from exc
         except BaseException:
             connection.close()
             raise
+        raise self._other_form(wanted)
 
     # --- inside
+
+    def _identify(self) -> tuple[ClientConnection, tuple[Dialect, ...]]:
+        """A connection, and every state that the server may be of by what it announces, or does before HELLO."""
+        for form in hello_forms():
+            connection = self._open(form)
+            try:
+                return connection, self._announced(self._hello(connection))
+            except ConnectionLost as exc:
+                if is_silent(exc):
+                    raise self._silent(exc) from exc
+            except BaseException:
+                connection.close()
+                raise
+        return self._before_hello()
+
+    def _takes(self, connection: ClientConnection, wanted: Dialect) -> bool:
+        """Whether the server goes on with a dialect; false when it closes at its first message.
+
+        Raises:
+            VersionMismatch: it announces another version, and they do not understand each other.
+        """
+        if HELLO not in wanted.by_name:
+            return answers(connection, "GET_ALIGNMENT")
+        announced = self._hello(connection)
+        known = announcing(announced)
+        alike = any(not harmful(wanted, one) for one in known)
+        if announced != wanted.version and (
+            (known and not alike) or not stock_client_accepts(wanted.version, announced)
+        ):
+            raise self._mismatch(wanted, announced)
+        return True
 
     def _open(self, spoken: Dialect) -> ClientConnection:
         sock = open_socket(self._target, self._timeout)
@@ -198,7 +206,7 @@ class _Greeter:
             connection.close()
             raise
 
-    def _before_hello(self) -> ClientConnection:
+    def _before_hello(self) -> tuple[ClientConnection, tuple[Dialect, ...]]:
         try:
             candidates = era_of(self._open, lambda: open_socket(self._target, self._timeout))
         except (ConnectionLost, RemoteProtocolError) as exc:
@@ -212,7 +220,7 @@ class _Greeter:
                 "a ggml RPC server",
                 context=f"server {self._target}, tried: HELLO of {sizes} bytes, GET_ALIGNMENT",
             ) from exc
-        return self._settle(self._open(candidates[-1]), candidates)
+        return self._open(candidates[-1]), tuple(candidates)
 
     def _silent(self, lost: ConnectionLost) -> ConnectionLost:
         return ConnectionLost(
@@ -242,13 +250,13 @@ class _Greeter:
     def _other_form(self, wanted: Dialect) -> ConnectionLost | VersionMismatch:
         """Why a server closed at the first message of a dialect: ask it in the other forms what it is."""
         try:
-            with self.learn() as connection:
-                found = connection.dialect
-                announced = connection.server_version
+            connection, candidates = self._identify()
         except (ConnectionLost, VersionMismatch) as exc:
             return exc
-        if announced is not None:
-            return self._mismatch(wanted, announced)
+        connection.close()
+        if connection.server_version is not None:
+            return self._mismatch(wanted, connection.server_version)
+        found = candidates[-1]
         return VersionMismatch(
             "connect",
             "server version",

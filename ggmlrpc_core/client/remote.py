@@ -250,7 +250,7 @@ class RemoteDevice:
 
     @property
     def _can_recompute(self) -> bool:
-        return "GRAPH_RECOMPUTE" in self.connection.dialect.by_name
+        return self.connection.dialect.server_recomputes
 
     def _ask(self, command: str, **fields: Any) -> dict[str, Any]:
         return self.connection.call(command, device=self.index, **fields)

@@ -105,6 +105,11 @@ class Dialect:
         """Nodes that are to be computed have a flag; where no node has it, all are."""
         return not self.fork and self.shipped >= COMPUTE_FLAG
 
+    @property
+    def server_recomputes(self) -> bool:
+        """Whether servers run a stored graph again; those of the fork's 3.5.1 have no handler for it and close."""
+        return "GRAPH_RECOMPUTE" in self.by_name and self.label != "ik-3.5.1"
+
     @cached_property
     def by_name(self) -> MappingProxyType[str, WireCommand]:
         """The commands that exist in this dialect."""

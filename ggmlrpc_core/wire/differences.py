@@ -46,12 +46,17 @@ def differences(old: Dialect, new: Dialect) -> list[Difference]:
     return [*_framing(old, new), *_numbers(old, new)]
 
 
+def harmful(client: Dialect, server: Dialect) -> list[Difference]:
+    """Differences that break a client of one dialect on a server of the other; what it has less of breaks nothing."""
+    return [d for d in differences(server, client) if d.kind is not Kind.GONE]
+
+
 def consequence(client: Dialect, server: Dialect) -> str:
     """What would go wrong between a client that speaks one dialect and a server that speaks the other: the worst."""
-    harmful = [d for d in differences(server, client) if d.kind is not Kind.GONE]
-    if not harmful:
+    found = harmful(client, server)
+    if not found:
         return "nothing that is known goes wrong between them"
-    worst = min(harmful, key=lambda d: list(Kind).index(d.kind))
+    worst = min(found, key=lambda d: list(Kind).index(d.kind))
     return f"{worst.text}: {worst.kind.value}"
 
 

@@ -155,7 +155,8 @@ def test_a_newer_patch_of_an_old_form_is_refused_too(answering):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "announced"), [("7.0.0", (7, 0, 1)), ("5.1.0", (5, 0, 7)), ("5.1.0", (5, 1, 0))]
+    ("wanted", "announced"),
+    [("7.0.0", (7, 0, 1)), ("5.1.0", (5, 0, 7)), ("5.1.0", (5, 1, 0)), ("5.1.0", (5, 0, 0))],
 )
 def test_a_dialect_may_be_forced_on_what_its_stock_client_accepts(answering, wanted, announced):
     endpoint, _ = answering(hello_reply(*announced))

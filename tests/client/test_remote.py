@@ -76,6 +76,27 @@ def test_every_dialect_computes(name):
         assert device.memory()[0] == device.memory()[1]
 
 
+@pytest.mark.parametrize(
+    ("name", "commands"),
+    [
+        ("7.0.0", ["GRAPH_COMPUTE", "GRAPH_RECOMPUTE"]),
+        ("ik-3.5.2/16src", ["GRAPH_COMPUTE", "GRAPH_RECOMPUTE"]),
+        ("ik-3.5.1", ["GRAPH_COMPUTE", "GRAPH_COMPUTE"]),
+        ("3.0.0", ["GRAPH_COMPUTE", "GRAPH_COMPUTE"]),
+    ],
+)
+def test_the_same_graph_again(stock, name, commands):
+    """ik-3.5.1 has the command, and no handler for it."""
+    server = stock(name)
+    with rpc_init(str(server.endpoint), timeout=TIMEOUT, dialect=name) as device:
+        graph, _, _, y = mul_mat(device)
+        device.compute(graph)
+        first = get_tensor(y)
+        device.compute(graph)
+        assert get_tensor(y).tolist() == first.tolist()
+    assert [c for c in server.commands if c.startswith("GRAPH")] == commands
+
+
 def test_what_a_device_says(endpoint):
     with RemoteServer.connect(endpoint, TIMEOUT) as server:
         first, second = server.devices
