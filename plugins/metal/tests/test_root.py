@@ -37,6 +37,17 @@ def test_forgotten_pages_are_those_inside(root):
     assert (root.bytes[:10] == 9).all() and (root.bytes[2 * PAGE - 1 :] == 9).all()
 
 
+def test_without_pages_of_the_system_mlx_allocates(device, monkeypatch):
+    def refuses(words, copy):
+        raise ValueError("Cannot import a CPU array without a copy.")
+
+    monkeypatch.setattr(device._mx, "from_dlpack", refuses)
+    made = Root(device._mx, 100, gpu=True)
+    assert not made.wrapped
+    made.bytes[8] = 5
+    assert made.flat(8, 12, "uint8").tolist() == [5, 0, 0, 0]
+
+
 def test_impossible_sizes(device, gpu):
     with pytest.raises(OutOfDeviceMemory):
         Root(device._mx, 1 << 62, gpu=gpu)

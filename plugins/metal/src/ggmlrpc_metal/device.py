@@ -60,18 +60,21 @@ class MetalDevice:
         self.description = facts.get("device_name") or describe(self.name)
         self._total = facts.get("max_recommended_working_set_size", 0)
         self.max_size = min(LARGEST, facts.get("max_buffer_length", LARGEST))
-        self._roots = 0  # bytes of live buffers
+        self._roots = self._unseen = (
+            0  # bytes of live buffers, and of those that MLX does not count
+        )
+        self._told_unwrapped = False
         self._told: set[tuple[str, str]] = set()
         self._plans: OrderedDict[bytes, MetalExecutable] = OrderedDict()
         self._alive: weakref.WeakSet[MetalExecutable] = weakref.WeakSet()
-        self._account(0)
+        self._limit_cache()
 
     def memory(self) -> tuple[int, int]:
         """(free, total) bytes: of what Metal recommends to use at most, or of the host's memory."""
         if not self._gpu:
             found = psutil.virtual_memory()
             return int(found.available), int(found.total)
-        used = self._roots + self._mx.get_active_memory()
+        used = self._unseen + self._mx.get_active_memory()
         return max(self._total - used, 0), self._total
 
     def alloc(self, size: int) -> MetalBuffer:
@@ -85,8 +88,15 @@ class MetalDevice:
                 f"at most {min(free, self.max_size)} bytes",
                 context=self.name,
             )
-        buffer = MetalBuffer(Root(self._mx, size, gpu=self._gpu), size, self._forget)
-        self._account(size)
+        root = Root(self._mx, size, gpu=self._gpu)
+        if self._gpu and not root.wrapped and not self._told_unwrapped:
+            self._told_unwrapped = True
+            log.info(
+                "%s: MLX takes no pages of the system, so buffers take their size at once",
+                self.name,
+            )
+        buffer = MetalBuffer(root, size, self._forget)
+        self._account(root, size)
         return buffer
 
     def alloc_size(self, tensor: Tensor, srcs: list[Tensor | None]) -> int:
@@ -148,8 +158,12 @@ class MetalDevice:
         self._plans.clear()
         self._mx.clear_cache()
 
-    def _account(self, change: int) -> None:
+    def _account(self, root: Root, change: int) -> None:
         self._roots += change
+        self._unseen += change * root.wrapped
+        self._limit_cache()
+
+    def _limit_cache(self) -> None:
         self._mx.set_cache_limit(max(self._roots // CACHE_SHARE, LEAST_CACHE))
 
     def _tell(self, stages: list[HostStage]) -> None:
@@ -166,7 +180,7 @@ class MetalDevice:
                 )
 
     def _forget(self, buffer: MetalBuffer) -> None:
-        self._account(-buffer.size)
+        self._account(buffer.root, -buffer.size)
         for key in [key for key, made in self._plans.items() if buffer in made.buffers]:
             del self._plans[key]
         # A session may hold a plan that is not among the last few; it must not run either.

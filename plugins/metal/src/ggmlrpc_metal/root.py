@@ -33,6 +33,7 @@ class Root:
     Attributes:
         bytes: writable uint8 array over all of them.
         dirty: a byte may differ from zero.
+        wrapped: they are pages of the system; else MLX has allocated and filled them.
 
     Raises:
         OutOfDeviceMemory: the system has no such memory.
@@ -43,20 +44,21 @@ class Root:
         self.dirty = False
         rounded = max(-(-size // PAGE) * PAGE, PAGE)
         try:
-            if gpu:
-                words = np.frombuffer(mmap.mmap(-1, rounded), np.uint64)
-                self._array = mx.from_dlpack(words, copy=False)
+            pages = _wrapped(mx, rounded) if gpu else None
+            if pages is not None:
+                self._array, words = pages
             else:
                 self._array = mx.zeros((rounded // WORD,), dtype=mx.uint64)
                 mx.eval(self._array)
                 words = np.asarray(self._array)
+            self.wrapped = pages is not None
         except (OSError, ValueError, OverflowError, RuntimeError, MemoryError) as exc:
             raise OutOfDeviceMemory(
                 "alloc", "size", size, "bytes that the system can give", context=str(exc)
             ) from exc
         self._address = words.ctypes.data
         self.bytes = words.view(np.uint8)[:size]
-        if not gpu:
+        if not self.wrapped:
             self._discard(0, rounded)  # MLX has written zeros into every page
 
     def flat(self, lo: int, hi: int, dtype: str) -> Any:
@@ -93,3 +95,12 @@ class Root:
         system = ctypes.CDLL(None, use_errno=True)
         where, length = ctypes.c_void_p(self._address + start), ctypes.c_size_t(end - start)
         return (start, end) if system.madvise(where, length, _DONT_NEED) == 0 else None
+
+
+def _wrapped(mx: Any, size: int) -> tuple[Any, np.ndarray] | None:
+    """Pages of the system as an array and as words; None where MLX takes no memory of others."""
+    words = np.frombuffer(mmap.mmap(-1, size), np.uint64)
+    try:
+        return mx.from_dlpack(words, copy=False), words
+    except (ValueError, TypeError, RuntimeError, BufferError):
+        return None
