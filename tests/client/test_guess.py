@@ -9,8 +9,8 @@ import pytest
 
 from ggmlrpc_core.client import get_tensor, rpc_init, set_tensor
 from ggmlrpc_core.client.greeting import connect
-from ggmlrpc_core.client.guess import GRAPHS_GROW
-from ggmlrpc_core.client.probes import ANYWHERE, ON_CPU, best_split
+from ggmlrpc_core.client.guess import GRAPHS_GROW, SCRATCH, run_probe
+from ggmlrpc_core.client.probes import ANYWHERE, ON_CPU, OPERANDS, Probe, best_split
 from ggmlrpc_core.errors import AmbiguousDialect, ConnectionLost
 from ggmlrpc_core.graph.build import GraphBuilder, allocate
 from ggmlrpc_core.server import Server
@@ -148,6 +148,19 @@ def test_the_stock_server_of_these_tests_can_die(stock):
             device.compute(b.graph(y))
     server.close()
     assert server.death is not None
+
+
+@pytest.mark.parametrize("name", ["MAP_CUSTOM1", "CUSTOM"])
+def test_the_stock_server_of_these_tests_dies_of_a_forbidden_number(stock, name):
+    server = stock("2.0.0@2025-08-05")
+    number = server.dialect.numbering.ops[name]
+    with connect(server.endpoint, TIMEOUT, dialect=server.dialect.name) as connection:
+        handle = connection.call("ALLOC_BUFFER", size=SCRATCH)["remote_ptr"]
+        base = connection.call("BUFFER_GET_BASE", remote_ptr=handle)["base_ptr"]
+        with pytest.raises(ConnectionLost):
+            run_probe(connection, Probe(number, (), OPERANDS[0]), handle, base=base)
+    server.close()
+    assert server.death == f"{name} calls the address in its parameters"
 
 
 def test_a_server_that_closes_at_a_probe_is_not_guessed(stock, caplog):
