@@ -2,6 +2,9 @@
 
     python conformance/server_pages.py docs/reference/conformance NAME=results.jsonl ...
 
+Why a case fails is taken from the suite's list of known deviations of that name, where there is one and it names the
+case, else from the clause.
+
 A page per server, with every failure and why it is one, and an index. How the runs are made is in the index.
 """
 
@@ -12,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from ggmlrpc_conformance.clauses import clauses
+from ggmlrpc_conformance.known import Deviation, read_known
 from ggmlrpc_conformance.report.clients import client_rows
 from ggmlrpc_conformance.report.headline import headline
 from ggmlrpc_conformance.report.tally import all_targets, by_area, of_level, of_target, tally
@@ -83,13 +87,21 @@ def server_page(name: str, run: Run, target: TargetInfo) -> str:
     for area, levels in by_area(results):
         cells = [f"{levels[x].good}/{levels[x].scored}" if levels[x].scored else "" for x in Level]
         out.append(f"| {area} | {' | '.join(cells)} |\n")
-    out.append("\n" + failures(results))
+    out.append("\n" + failures(results, deviations(name)))
     out.append(not_judged(results))
     return "".join(out).rstrip() + "\n"
 
 
-def failures(results: tuple[CaseResult, ...]) -> str:
-    """Every case that broke its clause, by clause, with the reason that the specification gives."""
+def deviations(name: str) -> list[Deviation]:
+    """The list of that name; empty when there is none."""
+    try:
+        return read_known(name)
+    except FileNotFoundError:
+        return []
+
+
+def failures(results: tuple[CaseResult, ...], known: list[Deviation]) -> str:
+    """Every case that broke its clause, by clause, with the reason."""
     broken: dict[str, list[CaseResult]] = {}
     for result in results:
         if result.verdict in BROKEN:
@@ -102,7 +114,8 @@ def failures(results: tuple[CaseResult, ...]) -> str:
             continue
         link = f"../protocol/{clause.page}.md#{clause_id.lower()}"
         out.append(f"### {clause_id}\n\n[{clause.level}]({link}): {clause.text}\n\n")
-        out.append(f"*Why it fails:* {clause.why}\n\n")
+        reasons = dict.fromkeys(reason(r, known) or clause.why for r in broken[clause_id])
+        out.append(f"*Why it fails:* {' '.join(reasons)}\n\n")
         out.append("| case | what | found |\n|---|---|---|\n")
         out += [
             f"| `{r.case_id}` | {markdown(r.title, 120)} | {markdown(found(r), 120)} |\n"
@@ -110,6 +123,14 @@ def failures(results: tuple[CaseResult, ...]) -> str:
         ]
         out.append("\n")
     return "".join(out)
+
+
+def reason(result: CaseResult, known: list[Deviation]) -> str:
+    """What the list says of a case, without the clause that it begins with."""
+    for entry in known:
+        if entry.names(result.case_id, result.dialect):
+            return entry.reason.partition(": ")[2] or entry.reason
+    return ""
 
 
 def found(result: CaseResult) -> str:

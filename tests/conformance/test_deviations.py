@@ -23,9 +23,10 @@ def test_a_list_names_cases_that_exist_and_clauses_that_say_why(name):
         assert not any(verdict.good for verdict in block.verdicts)
 
 
-def test_no_list_excuses_a_must():
-    """What clients depend on cannot be a deviation of a stock server: then it would not be a MUST."""
+def test_no_list_excuses_a_must_but_for_results_of_an_op():
+    """What clients depend on cannot be a deviation of a stock server. An op that none of them used can be wrong."""
     cases = all_cases()
     for name in NAMES:
         for block in read_known(name):
-            assert [i for i in block.ids if i in cases and cases[i].level == "MUST"] == []
+            musts = [i for i in block.ids if i in cases and cases[i].level == "MUST"]
+            assert musts == [] or block.reason.startswith("OP-3: ")
