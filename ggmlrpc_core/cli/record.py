@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,9 @@ import click
 
 from ggmlrpc_core.cli.options import HELP, SIZE
 from ggmlrpc_core.cli.tolerance import TOLERANCE
+
+SWITCH_SECONDS = 1e-4
+"""How long the writing thread may keep a client waiting; Python's own 5 ms would be most of a token's time."""
 
 
 @click.command(
@@ -98,6 +102,7 @@ def command(
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):  # the last on Windows only
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _stopper(stop))
+    sys.setswitchinterval(SWITCH_SECONDS)
     recorder = Recorder(output, routes, options=options)
     try:
         for ours, route in zip(recorder.endpoints, routes):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -435,11 +436,13 @@ def plain_in(field: Field, fields: Fields) -> Any:
     return fields.number(field.name, most=(1 << bits) - 1)
 
 
+@cache
 def field_spans(layout: Layout) -> dict[str, tuple[int, int]]:
     """Offset and size of one element of each field of a fixed layout."""
     return {name: (offset, size) for name, offset, size, _ in spans(layout)}
 
 
+@cache
 def spans(layout: Layout) -> list[tuple[str, int, int, int]]:
     """(name, offset, bytes of one element, elements) of each field of a fixed layout."""
     found, at = [], 0
