@@ -15,6 +15,7 @@ def test_markdown_leaves_no_markup():
     shown = text.markdown("<b>*x*|`y`[z](u)#!~@_&\\")
     assert not set("<>*|`[]_\\") & set(shown)
     assert text.markdown("a-b (c)") == "a-b (c)"
+    assert text.markdown("MUL_MAT _x_ __") == "MUL_MAT &#95;x&#95; &#95;&#95;"
 
 
 def test_spreadsheets_see_no_formula():

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 MAX_TEXT = 400
 
-_MARKUP = {ord(ch): f"&#{ord(ch)};" for ch in "&<>\\`*_[]|#!~@"}
+_MARKUP = {ord(ch): f"&#{ord(ch)};" for ch in "&<>\\`*[]|#!~@"}
+
+
+_OUTER_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+"""Inside a word it is no markup, and names are full of them."""
 
 
 def plain(text: object, most: int = MAX_TEXT) -> str:
@@ -24,7 +30,7 @@ def lines(text: str, most: int = 40) -> str:
 
 def markdown(text: object, most: int = MAX_TEXT) -> str:
     """Plain text in a Markdown table cell: nothing of it is markup."""
-    return plain(text, most).translate(_MARKUP)
+    return _OUTER_UNDERSCORE.sub("&#95;", plain(text, most).translate(_MARKUP))
 
 
 def spreadsheet(text: object) -> str:
