@@ -6,20 +6,18 @@ from collections.abc import Iterator, Sequence
 
 from markup import NOTE, table
 
-from ggmlrpc_core.client.eras import LENGTHS_CHECKED
-from ggmlrpc_core.client.guess import GRAPHS_GROW
 from ggmlrpc_core.client.probes import ANYWHERE, ON_CPU, OPERANDS, Split, best_split
 from ggmlrpc_core.wire import dialects
 from ggmlrpc_core.wire.dialects import Dialect
 
-INTRO = f"""\
+INTRO = """\
 # What the client can tell of numberings
 
 Made by the search in `ggmlrpc_core/client/probes.py`; how it is used is in
 [guessing](../explanation/guessing.md). A row is one node that is sent. Its op number is read by every
 numbering that is still possible as one of the ops named, on operands that each of them takes. States
 that give equal results stay together; where the list of states left has more than one, ops in which
-they differ are refused. States before {GRAPHS_GROW} get no node.
+they differ are refused. States before 2024-09-09 get no node.
 
 """
 
@@ -39,8 +37,8 @@ def probes_page() -> str:
     for label in labels:
         states = tuple(dialects.states_of(label))
         if label == "none-C":
-            states = tuple(d for d in states if d.last > LENGTHS_CHECKED)
-        if any(d.shipped < GRAPHS_GROW for d in states):
+            states = tuple(d for d in states if d.lengths_checked is not False)
+        if not all(d.graphs_may_grow for d in states):
             continue
         out.append(f"## {label}\n\n")
         for title, safe in (("stock CPU server", ON_CPU), ("any other", ANYWHERE)):

@@ -28,9 +28,6 @@ _HEADER = struct.Struct("<BQ")  # command, payload length
 PROBE_SIZE = 64
 """Bytes of buffers that are made to look at."""
 
-LENGTHS_CHECKED = "2024-10-18"
-"""Since this day servers insist on the length of every request; before, GET_ALIGNMENT took any."""
-
 
 def era_of(dial: Dial, open_plain: Callable[[], socket.socket]) -> list[Dialect]:
     """The states that a server without HELLO may be of, oldest first.
@@ -151,5 +148,5 @@ def _checked_or_not(
         except OSError:
             taken = False
     if taken:
-        return [one for one in states if one.shipped < LENGTHS_CHECKED]
-    return [one for one in states if not one.last or one.last > LENGTHS_CHECKED]
+        return [one for one in states if one.lengths_checked is not True]
+    return [one for one in states if one.lengths_checked is not False]

@@ -20,13 +20,13 @@ from ggmlrpc_core.errors import ConnectionLost, RemoteProtocolError, VersionMism
 from ggmlrpc_core.wire import dialects
 from ggmlrpc_core.wire.commands import HELLO
 from ggmlrpc_core.wire.dialects import Dialect
-from ggmlrpc_core.wire.differences import consequence, differences, harmful
+from ggmlrpc_core.wire.differences import consequence, differences
 from ggmlrpc_core.wire.handshake import (
     announced_labels,
     announcing,
     hello_forms,
+    may_speak,
     nearest,
-    stock_client_accepts,
 )
 from ggmlrpc_core.wire.version import ProtocolVersion
 
@@ -135,11 +135,7 @@ class _Greeter:
         if HELLO not in wanted.by_name:
             return answers(connection, "GET_ALIGNMENT")
         announced = self._hello(connection)
-        known = announcing(announced)
-        alike = any(not harmful(wanted, one) for one in known)
-        if announced != wanted.version and (
-            (known and not alike) or not stock_client_accepts(wanted.version, announced)
-        ):
+        if not may_speak(wanted, announced):
             raise self._mismatch(wanted, announced)
         return True
 

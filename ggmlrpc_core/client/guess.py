@@ -24,9 +24,6 @@ from ggmlrpc_core.wire.tensors import TensorRecord
 
 log = logging.getLogger("ggmlrpc.client")
 
-GRAPHS_GROW = "2024-09-09"
-"""Since this day a server takes graphs larger than its first."""
-
 CPU_ALIGNMENT, CPU_MAX_SIZE = 32, (1 << 64) - 1
 """What the CPU backend of a stock server answers, and no other backend."""
 
@@ -52,7 +49,7 @@ def guess_numbering(
         ConnectionLost: the server is silent, or gone.
     """
     candidates = connection.candidates
-    if len(candidates) == 1 or any(one.shipped < GRAPHS_GROW for one in candidates):
+    if len(candidates) == 1 or not all(one.graphs_may_grow for one in candidates):
         return connection
     safe = ON_CPU if _is_stock_cpu(connection) else ANYWHERE
     try:

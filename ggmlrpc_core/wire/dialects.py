@@ -31,6 +31,12 @@ LONG_NAME = 128
 """Bytes of a name in builds that change GGML_MAX_NAME (stable-diffusion.cpp)."""
 _LONG_NAME = f"name{LONG_NAME}"
 
+_GRAPHS_GROW = "2024-09-09"
+"""Since this day a server takes graphs that are larger than the first one that it ever got."""
+
+_LENGTHS_CHECKED = "2024-10-18"
+"""Since this day servers insist on the length of every request; before, GET_ALIGNMENT took any."""
+
 _UNPROVEN = frozenset({"6.0.0"})
 """Versions whose source was not seen; the fork is unproven as a whole."""
 
@@ -104,6 +110,18 @@ class Dialect:
     def compute_flag(self) -> bool:
         """Nodes that are to be computed have a flag; where no node has it, all are."""
         return not self.fork and self.shipped >= COMPUTE_FLAG
+
+    @property
+    def graphs_may_grow(self) -> bool:
+        """Whether every server takes graphs larger than the first one that it ever got; older ones end there."""
+        return self.shipped >= _GRAPHS_GROW
+
+    @property
+    def lengths_checked(self) -> bool | None:
+        """Whether servers mind the length of requests that have nothing to say; None when some do."""
+        if self.shipped >= _LENGTHS_CHECKED:
+            return True
+        return None if not self.last or self.last > _LENGTHS_CHECKED else False
 
     @property
     def server_recomputes(self) -> bool:

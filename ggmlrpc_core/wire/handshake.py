@@ -7,12 +7,23 @@ from __future__ import annotations
 
 from ggmlrpc_core.wire.commands import HELLO
 from ggmlrpc_core.wire.dialects import Dialect, dialect, dialect_names, fork_names
+from ggmlrpc_core.wire.differences import harmful
 from ggmlrpc_core.wire.version import ProtocolVersion
 
 
 def stock_client_accepts(ours: ProtocolVersion, announced: ProtocolVersion) -> bool:
     """The rule of the stock client: equal major, and a minor that is not above its own."""
     return announced.major == ours.major and announced.minor <= ours.minor
+
+
+def may_speak(ours: Dialect, announced: ProtocolVersion) -> bool:
+    """Whether a client may insist on a dialect: with its own version, one that differs in nothing that breaks it, or an
+    unknown one that the stock client of the dialect accepts."""
+    known = announcing(announced)
+    if ours.version == announced:
+        return True
+    accepted = stock_client_accepts(ours.version, announced)
+    return accepted and (not known or any(not harmful(ours, one) for one in known))
 
 
 def announcing(version: ProtocolVersion) -> tuple[Dialect, ...]:

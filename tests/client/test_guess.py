@@ -9,7 +9,7 @@ import pytest
 
 from ggmlrpc_core.client import get_tensor, rpc_init, set_tensor
 from ggmlrpc_core.client.greeting import connect
-from ggmlrpc_core.client.guess import GRAPHS_GROW, SCRATCH, run_probe
+from ggmlrpc_core.client.guess import SCRATCH, run_probe
 from ggmlrpc_core.client.probes import ANYWHERE, ON_CPU, OPERANDS, Probe, best_split
 from ggmlrpc_core.errors import AmbiguousDialect, ConnectionLost
 from ggmlrpc_core.graph.build import GraphBuilder, allocate
@@ -21,7 +21,7 @@ TIMEOUT = 10.0
 GUESSED = [
     name
     for name in dialect_names()
-    if len(states_of(dialect(name).label)) > 1 and dialect(name).shipped >= GRAPHS_GROW
+    if len(states_of(dialect(name).label)) > 1 and dialect(name).graphs_may_grow
     and dialect(name).label != "none-C"
 ]  # fmt: skip
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ggmlrpc_core.client.eras import LENGTHS_CHECKED
 from ggmlrpc_core.client.probes import (
     ANYWHERE,
     FUNCTIONS_ANYWHERE,
@@ -42,7 +41,7 @@ def splits(candidates, safe):
 def checked(label):
     states = states_of(label)
     if label == "none-C":
-        return [one for one in states if one.last > LENGTHS_CHECKED]
+        return [one for one in states if one.lengths_checked is not False]
     return states
 
 

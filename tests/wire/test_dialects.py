@@ -148,3 +148,20 @@ def test_what_differs_in_the_newest(name, head, memset_answered):
 def test_foreign_tensors_have_address_zero_from_4_0():
     assert not dialects.dialect("3.6.1").foreign_data_is_zero
     assert dialects.dialect("4.0.0").foreign_data_is_zero
+
+
+def test_what_servers_of_an_age_mind():
+    states = {d.name: d for d in map(dialects.dialect, dialects.dialect_names())}
+    first_growing = next(name for name, d in states.items() if d.graphs_may_grow)
+    assert first_growing == "none-C@2024-09-20"
+    told = [d.lengths_checked for d in states.values()]
+    assert told == sorted(told, key=[False, None, True].index)
+    assert [name for name, d in states.items() if d.lengths_checked is None] == [
+        "none-C@2024-10-03"
+    ]
+
+
+def test_who_runs_a_graph_again():
+    every = map(dialects.dialect, [*dialects.dialect_names(), *dialects.fork_names()])
+    has = [d for d in every if "GRAPH_RECOMPUTE" in d.by_name]
+    assert {d.label for d in has if not d.server_recomputes} == {"ik-3.5.1"}

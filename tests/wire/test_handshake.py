@@ -9,6 +9,7 @@ from ggmlrpc_core.wire.handshake import (
     announced_labels,
     announcing,
     hello_forms,
+    may_speak,
     nearest,
     stock_client_accepts,
 )
@@ -27,6 +28,24 @@ from ggmlrpc_core.wire.version import V
 )
 def test_stock_rule(ours, announced, accepts):
     assert stock_client_accepts(ours, announced) is accepts
+
+
+@pytest.mark.parametrize(
+    ("name", "announced", "may"),
+    [
+        ("5.1.0", V(5, 1), True),
+        ("5.1.0", V(5, 0), True),
+        ("5.0.0", V(5, 1), False),
+        ("7.0.0", V(7, 0, 1), True),
+        ("7.0.0", V(8, 0), False),
+        ("4.0.0", V(4, 0, 3), False),
+        ("3.5.0", V(3, 0), False),
+        ("2.0.0@2025-08-05", V(2, 0), True),
+        ("ik-3.5.2/16src", V(3, 5, 2), True),
+    ],
+)
+def test_what_a_client_may_insist_on(name, announced, may):
+    assert may_speak(dialect(name), announced) is may
 
 
 @pytest.mark.parametrize(
