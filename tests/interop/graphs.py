@@ -75,7 +75,7 @@ _SINCE_START = (
     "MUL_MAT/Q6_K k=256 m=17 n=4", "MUL_MAT/IQ4_NL k=256 m=17 n=4", "MUL_MAT/BF16 k=256 m=17 n=4",
     "MUL_MAT/Q8_0 broadcast", "MUL_MAT_ID/Q8_0 used=2 rows=2 tok=7",
     "NORM/F32", "RMS_NORM/F32", "GROUP_NORM/F32",
-    "ROPE/NORMAL F32 yarn=False", "ROPE/NORMAL F32 yarn=True", "ROPE/NEOX F16 yarn=True", "ROPE/inplace",
+    "ROPE/NORMAL F32 yarn=False", "ROPE/inplace",
     "SOFT_MAX/mask= max_bias=0.0", "SOFT_MAX/mask=F16 max_bias=0.0", "SOFT_MAX/mask=F32 max_bias=8.0",
     "GET_ROWS/F16", "GET_ROWS/Q4_0", "GET_ROWS/Q6_K",
     "CPY/F32 to F16", "CPY/F32 to Q8_0", "CPY/into a view of a cache",
@@ -85,6 +85,9 @@ _SINCE_START = (
 )  # fmt: skip
 _LATER = {
     "CONCAT/F32 dim=0": "2024-05-28",
+    # With frequency factors; the first servers end at them in one mode and scale twice in the other.
+    "ROPE/NORMAL F32 yarn=True": "2024-06-05",
+    "ROPE/NEOX F16 yarn=True": "2024-06-05",
     "FLASH_ATTN_EXT/max_bias=0.0 softcap=20.0 sinks=False": "2024-08-24",
     "MUL_MAT/TQ2_0 k=256 m=17 n=4": "2024-09-06",
     "UNARY/EXP F32": "2024-09-20",
