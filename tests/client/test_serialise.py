@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ggmlrpc_core.client.serialise import graph_message, record_of
-from ggmlrpc_core.errors import LocalProtocolError, UnsupportedOp
+from ggmlrpc_core.client.serialise import agreed_message, graph_message, numbered_alike, record_of
+from ggmlrpc_core.errors import AmbiguousDialect, LocalProtocolError, UnsupportedOp
 from ggmlrpc_core.ggml.numbering import NEWEST
 from ggmlrpc_core.graph.bind import Bound
-from ggmlrpc_core.graph.build import GraphBuilder, allocate
+from ggmlrpc_core.graph.build import GraphBuilder, Prec, allocate
 from ggmlrpc_core.graph.parse import parse_graph
 from ggmlrpc_core.ops.validate import check_nodes
 from ggmlrpc_core.testing.cases import all_cases
 from ggmlrpc_core.testing.null import NullDevice
-from ggmlrpc_core.wire.dialects import dialect, dialect_names, fork_names, newest
+from ggmlrpc_core.wire.dialects import dialect, dialect_names, fork_names, newest, states_of
 
 BASE = 1 << 40
 
@@ -138,3 +138,52 @@ def test_a_record_has_no_sources():
     assert (record.src, record.buffer, record.data) == ((0,) * 10, 5, 6)
     assert record.name.decode() == "käse" and record.op == NEWEST.ops["MUL_MAT"]
     assert np.array_equal(record.ne, (3, 1, 1, 1))
+
+
+def one_node(make):
+    b = GraphBuilder()
+    node = make(b, b.new_tensor("F32", 8, name="x"))
+    allocate([node], NullDevice())
+    return b.graph(node)
+
+
+TWO = tuple(states_of("3.0.0")[:2])  # the later one has four unary functions more
+
+
+def test_what_all_states_say_alike_is_sent():
+    graph = one_node(lambda b, x: b.silu(b.rms_norm(x, eps=1e-5)))
+    nodes, tensors = agreed_message(graph, TWO, place)
+    _, alone = graph_message(graph, TWO[1], place)
+    assert tensors.tobytes() == alone.tobytes()
+    assert len(nodes) == 2
+
+
+@pytest.mark.parametrize(
+    ("candidates", "make", "named"),
+    [
+        (TWO, lambda b, x: b.unary(x, "FLOOR"), "UNARY"),
+        (states_of("3.0.0"), lambda b, x: b.scale(x, 2.0), "SCALE"),
+        (
+            [dialect("6.0.0"), dialect("7.0.0")],
+            lambda b, x: b.mul_mat(x, x, prec=Prec.F16),
+            "the form of its nodes",
+        ),
+    ],
+)
+def test_what_states_say_in_different_ways_is_refused(candidates, make, named):
+    with pytest.raises(AmbiguousDialect) as caught:
+        agreed_message(one_node(make), candidates, place)
+    assert caught.value.got == named
+    assert all(one.name in str(caught.value) for one in candidates)
+
+
+def test_what_no_state_can_say_is_not_called_ambiguous():
+    graph = one_node(lambda b, x: b.swiglu_clamp(x, x, limit=1.0))
+    with pytest.raises(UnsupportedOp, match="SWIGLU_CLAMP"):
+        agreed_message(graph, TWO, place)
+
+
+def test_whether_an_op_has_one_number():
+    assert numbered_alike("ADD", states_of("3.0.0"))
+    assert not numbered_alike("UNARY", states_of("3.0.0"))
+    assert not numbered_alike("TOP_K", states_of("3.0.0"))
