@@ -57,7 +57,7 @@ class ServedClient:
             offer,
             peer=peer,
             owns=self._owns,
-            report=lambda sentence: log.info("[%s] %s", label, sentence),
+            report=lambda sentence: self._write(logging.INFO, "[%s] %s", label, sentence),
             limits=engine_limits,
         )
         self._conn = self._dialogue.conn

@@ -40,6 +40,7 @@ class SocketLink:
         self._limits = limits
         self._room = memoryview(bytearray(RECEIVE_SIZE))
         self._reading = True
+        self._over = False  # shutdown was called
         self._silent = 0.0  # seconds since the last byte, in steps of limits.silence
         self._hello_by: float | None = monotonic() + limits.hello_timeout
         sock.settimeout(None)
@@ -112,6 +113,8 @@ class SocketLink:
         A peer that has only closed its sending side looks the same; it is given the time that a
         wait for the device takes before somebody asks.
         """
+        if self._over:
+            return True
         if not self._reading:
             return False  # our own end of the stream looks like the peer's
         try:
@@ -138,6 +141,7 @@ class SocketLink:
 
     def shutdown(self) -> None:
         """End the stream in both directions; wakes whoever waits on it. From any thread."""
+        self._over = True
         try:
             self._sock.shutdown(socket.SHUT_RDWR)
         except OSError:

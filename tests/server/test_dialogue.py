@@ -8,7 +8,7 @@ import pytest
 from model_graphs import llama
 
 from ggmlrpc_core.client.serialise import graph_message
-from ggmlrpc_core.server import dialogue
+from ggmlrpc_core.server import dialogue, peer_log
 from ggmlrpc_core.testing.null import NullDevice
 from ggmlrpc_core.testing.reference import ReferenceDevice
 from ggmlrpc_core.wire import codec
@@ -370,6 +370,16 @@ def test_a_client_without_hello(start, peer, log):
         in line
     )
     assert "one of none-E, none-D, none-C, none-B, none-A]" in line
+
+
+def test_who_leaves_again_and_again_fills_no_log(start, peer, log, monkeypatch):
+    monkeypatch.setattr(peer_log, "BURST", 4)
+    monkeypatch.setattr(peer_log, "PER_SECOND", 0.0)
+    server = start()
+    for _ in range(5):
+        peer(server).close()
+    server.close()  # waits for the connections
+    assert len(log.all) == 4
 
 
 def test_who_leaves_right_after_hello_is_told_what_it_may_be(start, peer, log):

@@ -187,3 +187,22 @@ def test_a_drain_ends_when_its_time_is_up(start, peer, add_graph, log):
     server.close(drain=0.05)
     assert one.is_closed()
     assert log == []
+
+
+def test_a_drain_that_is_over_ends_a_client_that_waits_for_its_graph(start, peer, add_graph, log):
+    device = ChaosDevice(NullDevice("NULL0"))
+    server = start(device)
+    one = peer(server)
+    graph = add_graph(*one.alloc(256))
+    device.go.clear()
+    get = one.message("GET_TENSOR", tensor=graph["tensors"][2], offset=0, size=64)
+    one.send(one.message("GRAPH_COMPUTE", device=0, **graph) + get)
+    assert device.running.wait(20)
+    closer = threading.Thread(target=server.close, kwargs={"drain": 0.05}, daemon=True)
+    closer.start()
+    closer.join(10)
+    ended = not closer.is_alive()
+    device.go.set()
+    closer.join(20)
+    assert ended
+    assert log == []
