@@ -47,8 +47,8 @@ them; every graph was right, or refused by it where those differ.
 FINDINGS = """
 ## What these peers showed
 
-The enums, command numbers and versions in the headers of all of these releases are those of our tables (each run
-compares them again). Where the first description of the protocol was incomplete or wrong:
+The enums, command numbers and versions in the headers of all of these releases, built or not, are those of our tables;
+each run compares them again. Where the first description of the protocol was incomplete or wrong:
 
 - A view names the wrong buffer (0.2.75, 2024-05-16): that of the graph's own results, while its address lies in
   another one, such as the KV cache. From 2024-06 on it names the buffer that it lies in. Our server looks there.
@@ -93,7 +93,7 @@ def page(folder: Path, kept_result: Callable[[Path, Peer], dict[str, Any] | None
     for one in PEERS:
         kept = kept_result(folder, one)
         if kept is None:
-            error = build_error(folder, one) or "not built"
+            error = build_error(folder, one) or "not built when this page was made"
             rows.append([one.name, one.dialect, *[""] * len(COLUMNS), "", error])
             continue
         result = as_result(kept)
