@@ -48,7 +48,9 @@ def look(endpoint: str) -> dict[str, Any]:
     Raises:
         OSError: nobody answers there, or it is no metrics port.
     """
-    with urllib.request.urlopen(f"http://{endpoint}/status", timeout=TIMEOUT) as answer:
+    # A server answers to no name but this one: others may be a page's that points it there.
+    request = urllib.request.Request(f"http://{endpoint}/status", headers={"Host": "localhost"})
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
         found: dict[str, Any] = json.load(answer)
     return found
 

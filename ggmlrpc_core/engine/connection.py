@@ -275,7 +275,7 @@ class Connection:
     def _identify(self, number: int) -> WireCommand:
         """The command of a first byte; judged before its length is there, as the stock server does."""
         wire = self.dialect.by_number.get(number)
-        if self.state is State.GREETING:
+        if self.state is State.GREETING and HELLO in self.dialect.by_name:
             if wire is None or wire.name != HELLO:
                 shown = f"{wire.name} ({number})" if wire else str(number)
                 error = VersionMismatch if wire else RemoteProtocolError  # older ones know no HELLO

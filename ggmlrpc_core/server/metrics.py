@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import logging
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -21,6 +23,8 @@ from ggmlrpc_core.server.status import Status
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
+
+log = logging.getLogger("ggmlrpc.server")
 
 REQUEST_SECONDS = 5.0
 """How long a client of the page may take to ask."""
@@ -140,8 +144,14 @@ class MetricsServer:
             def log_message(self, format: str, *args: Any) -> None:
                 pass  # scrapes come every few seconds
 
-        self._http = ThreadingHTTPServer((endpoint.host, endpoint.port), Handler)
-        self._http.daemon_threads = True
+        class Site(ThreadingHTTPServer):
+            address_family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                # Mostly somebody who left before the answer: no traceback on stderr for each of them.
+                log.debug("metrics: a request of %s failed", client_address[0], exc_info=True)
+
+        self._http = Site((endpoint.host, endpoint.port), Handler)
         self.endpoint = Endpoint(endpoint.host, self._http.server_address[1])
         self._thread = threading.Thread(
             target=self._http.serve_forever, name="ggmlrpc metrics", daemon=True

@@ -1,6 +1,7 @@
 """What `ggmlrpc top` shows of two looks."""
 
 import json
+import socket
 from dataclasses import asdict, replace
 
 import pytest
@@ -50,3 +51,18 @@ def test_nobody_there_is_one_line(capsys):
         main(["top", "127.0.0.1:1", "--once"])
     assert ended.value.code == 1
     assert capsys.readouterr().err.startswith("ggmlrpc: ")
+
+
+def test_a_server_is_asked_by_any_name(monkeypatch):
+    from ggmlrpc_core.endpoint import Endpoint
+    from ggmlrpc_core.server.metrics import MetricsServer
+
+    http = MetricsServer(Endpoint("127.0.0.1", 0), lambda: AFTER, healthy=str)
+    real = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *more, **options: real("127.0.0.1", *more, **options)
+    )
+    try:
+        assert top.look(f"worker.example:{http.endpoint.port}")["version"] == "1.0"
+    finally:
+        http.close()

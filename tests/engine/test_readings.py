@@ -194,3 +194,18 @@ def test_the_owner_drops_an_answer_that_the_peer_does_not_wait_for():
     events(conn, message("3.0.0", "GRAPH_COMPUTE", nodes=[1], tensors=[RECORD]))
     conn.adopt([dialect("3.0.0")])
     assert conn.reply(result=0)[:8] == struct.pack("<Q", 1)
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [(b"\xc8", UnknownCommand), (b"\x0e" + struct.pack("<Q", 7), RemoteProtocolError)],
+)
+def test_a_first_message_of_nobody_where_no_hello_is_announced(data, error):
+    announced = dialect("none-C")
+    conn = Connection(
+        Role.SERVER, announced, candidates=(*forms_of(announced), *foreign_hellos(announced))
+    )
+    conn.receive_data(data)
+    with pytest.raises(error) as info:
+        conn.next_event()
+    assert str(info.value).startswith("request: command is ")

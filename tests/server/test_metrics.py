@@ -1,6 +1,10 @@
 """The HTTP side of what is counted: pages, health, and whom it answers."""
 
 import json
+import logging
+import socket
+import struct
+import threading
 import urllib.error
 import urllib.request
 
@@ -35,6 +39,7 @@ def site():
                 return error.code, error.read().decode()
 
     get.problem = problem
+    get.endpoint = http.endpoint
     yield get
     http.close()
 
@@ -85,3 +90,38 @@ def test_a_name_that_points_here_is_refused(site):
 )  # fmt: skip
 def test_is_own_name(host, own):
     assert is_own_name(host) is own
+
+
+def test_over_ipv6():
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    http = MetricsServer(Endpoint("::1", 0), lambda: STATUS, healthy=str)
+    try:
+        with urllib.request.urlopen(f"http://{http.endpoint}/healthz", timeout=20) as answer:
+            assert answer.read() == b"ok\n"
+    finally:
+        http.close()
+
+
+def test_who_leaves_before_the_answer_leaves_no_traceback(site, capfd):
+    told = threading.Event()
+
+    class Listens(logging.Handler):
+        def emit(self, record):
+            told.set()
+
+    log, handler = logging.getLogger("ggmlrpc.server"), Listens()
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
+    try:
+        with socket.create_connection((site.endpoint.host, site.endpoint.port)) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.sendall(b"GET /status")
+        assert told.wait(20)
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+    assert "Traceback" not in capfd.readouterr().err
