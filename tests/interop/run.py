@@ -25,7 +25,7 @@ from interop.page import COLUMNS, page, row_of, server_cell
 from interop.peers import PEERS, Peer, peer
 from interop.results import as_result, kept_result, run_peer
 
-WIDTH = 180
+WIDTH = 200
 """Columns that the table needs at least, whatever the terminal says."""
 
 

@@ -242,18 +242,13 @@ def compile_recipe(root: Path, recipe: Recipe, *, jobs: int | None = None) -> No
 
 
 def compiler_of(root: Path) -> str:
-    """Name and version of the C++ compiler that a build folder was configured with."""
-    text = (root / "configure.log").read_text(errors="replace")
-    found = re.search(r"The CXX compiler identification is (.+)", text)
-    if found is None:
-        # Configured again: cmake says it only the first time, and keeps it in a file.
-        for path in root.glob("build/CMakeFiles/*/CMakeCXXCompiler.cmake"):
-            words = dict(
-                re.findall(r'set\((CMAKE_CXX_COMPILER_(?:ID|VERSION)) "(.*?)"\)', path.read_text())
-            )
-            return " ".join(words.values())
-        return "unknown"
-    return found[1].strip()
+    """Name and version of the C++ compiler of a build folder, as cmake found them."""
+    for path in root.glob("build/CMakeFiles/*/CMakeCXXCompiler.cmake"):
+        words = dict(
+            re.findall(r'set\((CMAKE_CXX_COMPILER_(?:ID|VERSION)) "(.*?)"\)', path.read_text())
+        )
+        return " ".join(words.values())
+    return "unknown"
 
 
 def build(root: Path, *, jobs: int | None = None) -> Stock:
