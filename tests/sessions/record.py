@@ -42,6 +42,8 @@ from ggmlrpc_core.wire.dialects import dialect
 
 MEMORY = 8 << 30
 """Device memory that clients are told, so that files do not depend on the machine."""
+KILLED_AFTER = 20 << 20
+"""Bytes of upload after which a client is killed."""
 N_CTX = 64
 TIMEOUT = 300.0
 
@@ -151,6 +153,8 @@ class OtherClient(Client):
         commands = dialect(self.dialect).by_name
         if scenario.devices > 1 and "DEVICE_COUNT" not in commands:
             return False
+        if scenario.cache and "SET_TENSOR_HASH" not in commands:
+            return False
         # Without INIT_TENSOR the padding of quantized rows cannot be told to the server, and a client refuses them.
         padded = TYPES[scenario.type].quantized and models.SHAPES[scenario.model].n_embd % 512
         return scenario.plain and not (padded and "INIT_TENSOR" not in commands)
@@ -199,8 +203,14 @@ def run(client: Client, scenario: Scenario, model: Path, recorder: Recorder) -> 
     try:
         if scenario.killed:
             deadline = time.monotonic() + TIMEOUT
-            while recorder.capture.uploaded < 20 << 20 and time.monotonic() < deadline:
+            while (
+                recorder.capture.uploaded < KILLED_AFTER
+                and child.poll() is None
+                and time.monotonic() < deadline
+            ):
                 time.sleep(0.001)
+            if child.poll() is not None or recorder.capture.uploaded < KILLED_AFTER:
+                raise RuntimeError(f"{client.name}: {scenario.name}: it ended by itself")
             child.kill()
             child.wait()
             return
