@@ -17,8 +17,9 @@ HEAD = """# Under attack, measured
 Sessions of `tests/hostile/run.py`: a client connects, sends a few valid requests and then one to four hostile ones:
 graphs of all op cases with changed fields, requests with changed fields, flipped bits, other lengths, cut messages.
 After each a new client must be greeted within five seconds. Our server also holds another client, whose memory must
-stay as it is and never come back in an answer; the stock server serves one client at a time, so it has none. A session is had
-again by its seed: `python tests/hostile/run.py --seed N --sessions 1`. Measured on {date}, Python {python}, dialect 7.0.0.
+stay as it is and never come back in an answer; the stock server serves one client at a time, so it has none. A
+session is had again by its seed: `python tests/hostile/run.py --seed N --sessions 1`. Measured on {date}, Python
+{python}, dialect 7.0.0.
 
 | | ggmlrpc | stock llama.cpp |
 | --- | --- | --- |
