@@ -14,6 +14,9 @@ from ggmlrpc_conformance.results import CaseResult, Level, Verdict, full_id, to_
 if TYPE_CHECKING:
     from ggmlrpc_conformance.session import Plan
 
+NO_TARGET = pytest.StashKey[bool]()
+"""Set when cases were to be collected and no server is named."""
+
 PROPERTY = "ggmlrpc_conformance"
 """Key under which a report carries its result from a worker."""
 
@@ -39,9 +42,8 @@ class CaseFile(pytest.File):
 
         if self.plan is None:
             if not self.config.getoption("collectonly"):
-                raise pytest.UsageError(
-                    "no server is named, expected --target HOST:PORT, --target-cmd or --targets"
-                )
+                self.config.stash[NO_TARGET] = True
+                return
             for case, name in listing(self.config):
                 yield CaseItem.from_parent(self, name=name, case=case, runner=None)
             return

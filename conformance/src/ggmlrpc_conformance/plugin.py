@@ -5,6 +5,7 @@ Loaded in every pytest run of an environment that has the suite, so nothing heav
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,18 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
     plan: Plan | None = parent.config.pluginmanager.get_plugin("ggmlrpc-conformance-session")
     return CaseFile.from_parent(parent, path=file_path, plan=plan)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse to run cases on nothing."""
+    # A usage error inside a collector would be one error among others.
+    if "ggmlrpc_conformance.items" in sys.modules:
+        from ggmlrpc_conformance.items import NO_TARGET
+
+        if session.config.stash.get(NO_TARGET, False):
+            raise pytest.UsageError(
+                "no server is named, expected --target HOST:PORT, --target-cmd or --targets"
+            )
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

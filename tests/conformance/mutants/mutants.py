@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from conformance.mutants import devices
 from conformance.mutants.credulous import Credulous
@@ -12,6 +14,7 @@ from conformance.mutants.devices import LyingDevice
 from conformance.mutants.proxy import Die, Exchange, Hang, Lie, Proxy
 from ggmlrpc_conformance.target import Target
 
+from ggmlrpc_core.server.hash_cache import HashCache
 from ggmlrpc_core.server.server import Server
 from ggmlrpc_core.wire.dialects import Dialect
 
@@ -43,6 +46,7 @@ class MutantTarget(Target):
         self._server: Server | None = None
         self._front: Proxy | Credulous | None = None
         self._devices: list[LyingDevice] = []
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     owned = True  # type: ignore[assignment]
 
@@ -58,8 +62,14 @@ class MutantTarget(Target):
             self._address = self._front.address
             return
         self._devices = [self._mutant.device() for _ in range(N_DEVICES)]
+        self._folder = tempfile.TemporaryDirectory()
         openers = [lambda device=device: device for device in self._devices]
-        self._server = Server(openers, endpoint="127.0.0.1:0", dialect=self._spoken)
+        self._server = Server(
+            openers,
+            endpoint="127.0.0.1:0",
+            dialect=self._spoken,
+            cache=HashCache(Path(self._folder.name)),
+        )
         self._server.start()
         self._address = (self._server.endpoint.host, self._server.endpoint.port)
         if self._mutant.lie is not None:
@@ -72,6 +82,9 @@ class MutantTarget(Target):
             self._front.close()
         if self._server is not None:
             self._server.close()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
         self._front = self._server = None
 
     def ended(self) -> bool:
