@@ -1,6 +1,7 @@
 """Replay the recorded sessions on the stock server of their own version, or on ours.
 
-    python tests/sessions/replay.py STOCK SESSIONS [--peers FOLDER] [--server stock|ggmlrpc] [--only NAME]
+    python tests/sessions/replay.py SESSIONS [--only NAME]                               ours
+    python tests/sessions/replay.py SESSIONS --stock STOCK [--peers FOLDER] [--only NAME]
 
 STOCK and FOLDER as for record.py. One line per recording; exit status 1 when one is not ok. Recordings of versions that
 are not built are left out and counted.
@@ -57,25 +58,27 @@ def played(client: Client | None, path: Path) -> Report:
 def main() -> int:
     """Command line; 1 when a replay is not ok."""
     parser = argparse.ArgumentParser(description="Replay recorded sessions of stock clients.")
-    parser.add_argument("stock", type=Path, help="folder of tests/upstream/build_stock.py")
     parser.add_argument("sessions", type=Path, help="folder of the recordings")
+    parser.add_argument(
+        "--stock", type=Path, help="folder of tests/upstream/build_stock.py; else on ours"
+    )
     parser.add_argument("--peers", type=Path, help="folder of tests/interop/build_peers.py")
-    parser.add_argument("--server", choices=("stock", "ggmlrpc"), default="stock")
     parser.add_argument(
         "--only", action="append", metavar="NAME", help="only those with this in DIALECT/NAME"
     )
     args = parser.parse_args()
-    builds = {client.dialect: client for client in clients(args.stock, args.peers)}
+    builds = {}
+    if args.stock:
+        builds = {client.dialect: client for client in clients(args.stock, args.peers)}
     bad = left_out = done = 0
     for path in sorted(args.sessions.glob("*/*.ggrec.zip")):
         place = f"{path.parent.name}/{path.name.removesuffix('.ggrec.zip')}"
         if args.only and not any(one in place for one in args.only):
             continue
-        if args.server == "stock" and path.parent.name not in builds:
+        if args.stock and path.parent.name not in builds:
             left_out += 1
             continue
-        client = builds[path.parent.name] if args.server == "stock" else None
-        report = played(client, path)
+        report = played(builds.get(path.parent.name), path)
         sums = report.to_dict()
         data, worst = (
             sums["data"],
@@ -87,7 +90,7 @@ def main() -> int:
             print(report.text())
         bad += not report.ok
         done += 1
-    print(f"{done - bad} of {done} ok on {args.server}, {left_out} of versions that are not built")
+    print(f"{done - bad} of {done} ok, {left_out} of versions that are not built")
     return int(bad > 0 or not done)
 
 
