@@ -8,7 +8,7 @@ import pytest
 from model_graphs import llama
 
 from ggmlrpc_core.client.serialise import graph_message
-from ggmlrpc_core.server import dialogue, peer_log
+from ggmlrpc_core.server import dialogue, numbering, peer_log
 from ggmlrpc_core.testing.null import NullDevice
 from ggmlrpc_core.testing.reference import ReferenceDevice
 from ggmlrpc_core.wire import codec
@@ -222,6 +222,18 @@ def test_what_is_known_of_a_client_holds_for_its_later_graphs(start, peer, log, 
     c = tensor(handle, base + 64, 16, id=12, op="SQR", src=(11,))
     compute(one, nodes=[12], tensors=[a, c])
     one.ask("GET_ALIGNMENT", device=0)
+    assert log == []
+
+
+def test_a_graph_that_reads_alike_is_not_judged_again(start, peer, log, monkeypatch):
+    device = NullDevice("NULL0", total=1 << 22)
+    one = peer(start(device, dialect="2.0.0"), "2.0.0@2025-08-05")
+    send_model(one)
+    judged = []
+    real = numbering._judge
+    monkeypatch.setattr(numbering, "_judge", lambda *more: judged.append(1) or real(*more))
+    send_model(one, flash=True)
+    assert judged == []
     assert log == []
 
 

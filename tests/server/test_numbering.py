@@ -6,7 +6,7 @@ from model_graphs import llama
 
 from ggmlrpc_core.client.serialise import graph_message
 from ggmlrpc_core.errors import UnsupportedOp
-from ggmlrpc_core.server.numbering import senses
+from ggmlrpc_core.server.numbering import read_alike, senses
 from ggmlrpc_core.testing.null import NullDevice
 from ggmlrpc_core.wire.clients import states_of_forms
 from ggmlrpc_core.wire.dialects import dialect, dialect_names
@@ -49,6 +49,8 @@ def test_what_is_read_alike_is_judged_once():
     assert by_name["2.0.0@2025-10-02"].fault is None
     assert by_name["2.0.0@2025-10-02"] is by_name["2.0.0@2025-09-04"]  # a unary function more
     assert by_name["2.0.0@2025-07-03"].fault is not None
+    assert read_alike(nodes, tensors, [dialect(n) for n in names[:2]])
+    assert not read_alike(nodes, tensors, [dialect(n) for n in names[:3]])
 
 
 def test_a_graph_of_what_never_moved_means_the_same_to_all():
