@@ -17,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "upstream"))
 
 import llama_cpp
 import numpy as np
-import stock_worker
 from stock_worker import F32, InitParams, Worker
 
 P, N, L, Z, F = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_size_t, ctypes.c_float
@@ -193,7 +192,6 @@ def open_model(session: Session, job: dict[str, Any]) -> None:
 
 def main() -> None:
     """Do one session and end."""
-    assert stock_worker
     job = json.loads(sys.argv[1])
     session = Session()
     if job["session"] != "training":
