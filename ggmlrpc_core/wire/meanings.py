@@ -114,12 +114,14 @@ MEANINGS = (
     Meaning("SCALE", "2025-07-09", newer(only(1, 0)), "there was no bias"),
     Meaning("SOFT_MAX", "2025-08-05", newer(without_source(2)), "there were no sinks"),
     Meaning("FLASH_ATTN_EXT", "2025-08-05", newer(without_source(4)), "there were no sinks"),
+    Meaning("UPSCALE", "2025-08-14", newer(only(0, 0, 1)), "corners could not be aligned"),
     Meaning("PAD", "2025-09-04", PAD_RIGHT, "no paddings were sent, all was on the right"),
     Meaning("TIMESTEP_EMBEDDING", "2025-09-16", unless_odd(0), "an odd dim gave one column more"),
     Meaning("SET_ROWS", "2025-09-22", newer(source_type(1, [_I64], "I64")), "row ids had 64 bits"),
     Meaning("ROPE", "2025-10-30", newer(without_bit(2, _INTERLEAVED)), "sections could not be interleaved"),
     Meaning("FLASH_ATTN_EXT", "2025-12-03", newer(mask_rows(64)), "kernels read the mask in groups of rows"),
     Meaning("PAD", "2025-12-06", newer(only(8, 0)), "padding was never circular"),
+    Meaning("UPSCALE", "2026-03-10", newer(only(0, 0, 1, 257)), "there were fewer modes"),
     Meaning("GATED_DELTA_NET", "2026-06-10", fill(0, 1), _ONE_SNAPSHOT),
     Meaning("GATED_DELTA_NET", "2026-06-10", SNAPSHOT_EXTENT, _COUNTED, since="2026-05-16"),
     Meaning("SET_ROWS", "2026-07-08", newer(source_type(0, _NOT_F16, "F32")), "values had 32 bits"),
@@ -135,6 +137,8 @@ MEANINGS = (
     Meaning("SCALE", "2026-09-11", _NO_BF16, _FEW_KERNELS),
 )  # fmt: skip
 """Every change of meaning, oldest first.
+
+The two later dates of UPSCALE are those of the first states of which a release was seen to have the modes.
 
 Not here, because an older peer ignores them and does what it did before: the destination of SET_ROWS as source 2, the
 hint of MUL_MAT in slot 1, the bound of FLASH_ATTN_EXT in slot 4, and a CLAMP that is no view.

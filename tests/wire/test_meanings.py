@@ -165,6 +165,15 @@ WRITTEN = {  # op, date, since: nodes that both sides understand; nodes that an 
         [[node(9, "FLASH_ATTN_EXT", [ONE], [1, 2, 3])]],
         [([node(9, "FLASH_ATTN_EXT", [ONE], [1, 2, 3, 0, 5])], "src[4] of FLASH_ATTN_EXT is there, expected none")],
     ),
+    ("UPSCALE", "2025-08-14", ""): (
+        [[node(9, "UPSCALE", [1], [1], ne=(16, 12, 1, 1)), WIDE]],
+        [([node(9, "UPSCALE", [257], [1]), WIDE], "op_params[0] of UPSCALE is 257, expected 0 or 1")],
+    ),
+    ("UPSCALE", "2026-03-10", ""): (
+        [[node(9, "UPSCALE", [257], [1]), WIDE]],
+        [([node(9, "UPSCALE", [2], [1]), WIDE], "op_params[0] of UPSCALE is 2, expected 0 or 1 or 257"),
+         ([node(9, "UPSCALE", [513], [1]), WIDE], "op_params[0] of UPSCALE is 513, expected 0 or 1 or 257")],
+    ),
     ("PAD", "2025-09-04", ""): (
         [[PADDED, leaf(1, 4, 2)]],
         [([PADDED._replace(op_params=(3, *[0] * 6, 2, *[0] * 8)), leaf(1, 4, 2)],
