@@ -125,6 +125,7 @@ MEANINGS = (
     Meaning("GATED_DELTA_NET", "2026-06-10", fill(0, 1), _ONE_SNAPSHOT),
     Meaning("GATED_DELTA_NET", "2026-06-10", SNAPSHOT_EXTENT, _COUNTED, since="2026-05-16"),
     Meaning("SET_ROWS", "2026-07-08", newer(source_type(0, _NOT_F16, "F32")), "values had 32 bits"),
+    Meaning("CONV_2D_DW", "2026-07-29", newer(source_type(0, _NOT_F16, "F32")), "an F16 kernel was read as F32"),
     Meaning("SSM_SCAN", "2026-08-14", fill(0, 1), _ONE_SNAPSHOT),
     Meaning("ROPE", "2026-08-19", newer(only(15, 0)), "the turned elements were the first of each row"),
     Meaning("MUL_MAT", "2026-09-11", newer(both(only(0, 0, F32_PREC), only(3, 0))), _TWO_PRECISIONS),
@@ -138,7 +139,8 @@ MEANINGS = (
 )  # fmt: skip
 """Every change of meaning, oldest first.
 
-The two later dates of UPSCALE are those of the first states of which a release was seen to have the modes.
+The dates of CONV_2D_DW and the two later ones of UPSCALE are those of the first states of which a release was seen to
+have the newer form.
 
 Not here, because an older peer ignores them and does what it did before: the destination of SET_ROWS as source 2, the
 hint of MUL_MAT in slot 1, the bound of FLASH_ATTN_EXT in slot 4, and a CLAMP that is no view.

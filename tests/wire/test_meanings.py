@@ -216,6 +216,11 @@ WRITTEN = {  # op, date, since: nodes that both sides understand; nodes that an 
         [([node(9, "SET_ROWS", [], [1, 2]), leaf(1, 4, kind=F16), leaf(2, 1, kind=I64)],
           f"type of src[0] of SET_ROWS is {F16}, expected F32")],
     ),
+    ("CONV_2D_DW", "2026-07-29", ""): (
+        [[node(9, "CONV_2D_DW", [1, 1], [1, 2]), WIDE]],
+        [([node(9, "CONV_2D_DW", [1, 1], [1, 2]), leaf(1, 4, kind=F16)],
+          f"type of src[0] of CONV_2D_DW is {F16}, expected F32")],
+    ),
     ("SSM_SCAN", "2026-08-14", ""): (
         [[node(9, "SSM_SCAN", [1], [1])]],
         [([node(9, "SSM_SCAN", [3], [1])], "op_params[0] of SSM_SCAN is 3, expected 1")],
