@@ -75,7 +75,7 @@ def page(now: dict[str, Any], before: dict[str, Any]) -> RenderableType:
         busy = (device["busy_seconds"] - old["busy_seconds"]) / seconds
         graphs = (sum(device["graphs"]) - sum(old["graphs"])) / seconds
         devices.add_row(
-            device["name"], f"{min(busy, 1):.0%}", str(device["queue"]), f"{graphs:.1f}",
+            Text(device["name"]), f"{min(busy, 1):.0%}", str(device["queue"]), f"{graphs:.1f}",
             Text(device["description"]),
         )  # fmt: skip
     clients = Table(
@@ -86,7 +86,7 @@ def page(now: dict[str, Any], before: dict[str, Any]) -> RenderableType:
         old = known.get(client["label"], client)
         rates = [(client[k] - old[k]) / seconds for k in ("received", "sent", "graphs")]
         clients.add_row(
-            Text(client["label"]), client["dialect"], _duration(client["seconds"]),
+            Text(client["label"]), Text(client["dialect"]), _duration(client["seconds"]),
             _bytes(client["memory"]), _bytes(rates[0]), _bytes(rates[1]), f"{rates[2]:.1f}",
         )  # fmt: skip
     return Group(head, Text(), devices, Text(), clients)

@@ -116,7 +116,7 @@ def check_work(table: TensorTable, rows: np.ndarray, most: float) -> None:
     """
     work = node_work(table, rows)
     total = float(work.sum())
-    if total > most:
+    if not total <= most:  # a bound that is no number bounds everything
         row = int(rows[work.argmax()])
         shown = f"{OP_NAME[table.op[row]]} {clip(repr(table.names(row)))}"
         raise BadGraph(

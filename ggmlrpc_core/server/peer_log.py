@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from time import monotonic
 
 BURST = 100
@@ -15,6 +16,17 @@ PER_SECOND = 2.0
 """Lines about one address in the long run."""
 MOST_PEERS = 1024
 """Addresses that are remembered; the one heard of longest ago is forgotten first."""
+
+
+def network_of(peer: str) -> str:
+    """An address, or for IPv6 the 64 bits that one site has to itself."""
+    try:
+        address = ip_address(peer.partition("%")[0])
+    except ValueError:  # a Unix socket
+        return peer
+    if address.version == 4 or address.ipv4_mapped is not None:
+        return peer
+    return str(ip_network((int(address) >> 64 << 64, 64)))
 
 
 @dataclass(slots=True)
@@ -50,6 +62,7 @@ class PeerLog:
 
     def _take(self, peer: str) -> int | None:
         """None when the line is left out, else how many were."""
+        peer = network_of(peer)
         with self._lock:
             now = self._clock()
             account = self._accounts.setdefault(peer, _Account(BURST, now))

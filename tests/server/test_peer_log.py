@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from ggmlrpc_core.server import peer_log as module
-from ggmlrpc_core.server.peer_log import PeerLog
+from ggmlrpc_core.server.peer_log import PeerLog, network_of
 
 
 @pytest.fixture
@@ -39,3 +39,17 @@ def test_few_addresses_are_remembered(lines, monkeypatch):
     lines("a", 0.0)
     lines("b", 0.0)
     assert len(lines("a", 0.0)) == 4
+
+
+@pytest.mark.parametrize(
+    ("peer", "network"),
+    [
+        ("10.0.0.1", "10.0.0.1"),
+        ("::ffff:10.0.0.1", "::ffff:10.0.0.1"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("unix", "unix"),
+    ],
+)
+def test_a_site_of_ipv6_counts_as_one(peer, network):
+    assert network_of(peer) == network
