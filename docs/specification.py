@@ -38,7 +38,8 @@ about every [dialect](dialects.md). *Closes* means that the server ends the conn
 no. *Stock* means llama.cpp's own client and server.
 
 `pytest --pyargs ggmlrpc_conformance --target host:port` checks a server against these clauses; each of its cases cites
-the clauses that it checks, and the reports name them.
+the clauses that it checks, and the reports name them. What stock servers do is in
+[conformance](../conformance/index.md).
 
 """
 
