@@ -56,3 +56,31 @@ def test_names_are_unique(monkeypatch):
 def test_importing_the_plugin_imports_no_compiler():
     code = "import ggmlrpc_cpu, ggmlrpc_cpu.device, sys; assert 'numba' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.slow
+def test_kernels_of_several_processes_do_not_mix(tmp_path):
+    """Functions of one name in two kernels, each compiled by a process of its own, and loaded by a third."""
+    environment = {**os.environ, "GGMLRPC_CPU_CACHE": str(tmp_path), "GGMLRPC_CPU_COMPILE": "now"}
+    program = """
+import sys
+from ggmlrpc_core.testing.cases import all_cases
+from ggmlrpc_core.testing.run_case import run_case
+from ggmlrpc_cpu.device import CpuDevice
+device = CpuDevice(1)
+for name in sys.argv[1:]:
+    run_case(all_cases()[f"MUL_MAT/{name} k=256 m=16 n=1"], device)
+device.close()
+"""
+    for names in (["Q4_1"], ["MXFP4"], ["Q4_1", "MXFP4"]):
+        command = [sys.executable, "-c", program, *names]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        assert (done.returncode, done.stderr) == (0, ""), names
+
+
+def test_functions_are_numbered_from_a_random_place():
+    """Each process has a place of its own; see _number_functions_apart."""
+    from numba.core.bytecode import FunctionIdentity
+
+    compiling.import_kernels()
+    assert next(FunctionIdentity._unique_ids) > 1 << (compiling.NUMBER_BITS - 30)

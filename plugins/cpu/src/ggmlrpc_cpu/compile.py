@@ -8,8 +8,10 @@ digest of this package's sources, because Numba does not see that an inlined fun
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import platform
+import secrets
 import stat
 import sys
 from collections.abc import Callable
@@ -22,6 +24,9 @@ from ggmlrpc_core.errors import PluginError
 
 CACHE_VARIABLE = "GGMLRPC_CPU_CACHE"
 """Environment variable: a folder to keep compiled kernels under, instead of the user's cache folder."""
+
+NUMBER_BITS = 60
+"""Of the random place that functions are numbered from: no two processes come near each other."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,11 +53,24 @@ def kernel(name: str) -> Callable[[F], F]:
 @cache
 def import_kernels() -> None:
     """Import every module of `kernels/`, which registers their kernels. Imports numba."""
+    _number_functions_apart()
     root = Path(__file__).parent
     import_module(f"{__package__}.walker")
     for path in sorted((root / "kernels").rglob("*.py")):
         if path.stem != "__init__":
             import_module(".".join((__package__, *path.relative_to(root).with_suffix("").parts)))
+
+
+def _number_functions_apart() -> None:
+    """Let Numba number the functions of this process from a random place on.
+
+    Numba counts functions from 1 in every process, and the number is all that tells two closures of one name apart in
+    machine code. Kernels on disk come from several processes: with equal numbers the one that is loaded second would
+    call functions of the first.
+    """
+    from numba.core.bytecode import FunctionIdentity
+
+    FunctionIdentity._unique_ids = itertools.count(1 + secrets.randbits(NUMBER_BITS))
 
 
 @cache
