@@ -2,8 +2,8 @@
 
     pytest tests/upstream --stock FOLDER        FOLDER from build_stock.py, or GGMLRPC_STOCK in the environment
 
-`--server stock` runs the same tests against the stock server, to check the tests themselves. `--serve-device NAME` has our
-server open another device than the one that it takes by itself.
+`--server stock` runs the same tests against the stock server, to check the tests themselves. `--serve-device NAME` has
+our server open another device than the one that it takes by itself.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Run upstream's op suite over RPC against a server: `tox -e backend-ops`.
 
-    python tests/upstream/backend_ops/run.py STOCK                 everything, about half an hour; an hour with --against
+    python tests/upstream/backend_ops/run.py STOCK                 everything, about half an hour
     python tests/upstream/backend_ops/run.py STOCK --sample 150    what fits in 150 seconds, every op
     python tests/upstream/backend_ops/run.py STOCK --ops ADD,ROPE --server stock
     python tests/upstream/backend_ops/run.py STOCK --against       each case on the stock server too
