@@ -154,7 +154,7 @@ PEERS = (
         package=PYDIST, quirks="before the compute flag",
     ),
     Peer(
-        "0.34.0", "2026-03-01", "3.6.0@2025-12-05",
+        "0.34.0", "2026-03-01", "3.6.0@2026-01-19",
         "9a9e69c154afae512c896acaab4c36a84fccb12df4af46a9c40ddd8fe2fabf86",
         package=PYDIST, quirks="after the compute flag",
     ),
