@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from ggmlrpc_core.cli.options import HELP, SIZE
-from ggmlrpc_core.cli.table import print_table
+from ggmlrpc_core.cli.table import print_table, size_text
 
 _AGE = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
@@ -68,11 +68,11 @@ def list_command(directory: Path) -> None:
     print_table(
         ("name", "size", "last used", "sent by"),
         [
-            (f.name, _size(f.size), _ago(f.used), ", ".join(f.peers) if f.peers else "-")
+            (f.name, size_text(f.size), _ago(f.used), ", ".join(f.peers) if f.peers else "-")
             for f in files
         ],
     )
-    click.echo(f"{len(files)} files, {_size(sum(f.size for f in files))} in {directory}")
+    click.echo(f"{len(files)} files, {size_text(sum(f.size for f in files))} in {directory}")
 
 
 @command.command(
@@ -97,7 +97,7 @@ def verify_command(directory: Path, remove: bool) -> int:
         if verify(directory, file.name) is False:
             wrong.append(file)
     for file in wrong:
-        click.echo(f"{file.name} holds other bytes than its name says, {_size(file.size)}")
+        click.echo(f"{file.name} holds other bytes than its name says, {size_text(file.size)}")
         if remove:
             CacheFiles(directory).remove(file.name)
     done = ", removed" if wrong and remove else ""
@@ -118,7 +118,7 @@ def prune_command(directory: Path, max_size: int | None, max_age: float | None) 
     files = list_files(directory)
     removed = list(prune(directory, files, max_size=max_size, max_age=max_age))
     freed = sum(file.size for file in removed)
-    click.echo(f"removed {len(removed)} of {len(files)} files, {_size(freed)}")
+    click.echo(f"removed {len(removed)} of {len(files)} files, {size_text(freed)}")
 
 
 @command.command(
@@ -130,28 +130,21 @@ def prune_command(directory: Path, max_size: int | None, max_age: float | None) 
 @click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="GGUF")
 def seed_command(directory: Path, models: tuple[Path, ...]) -> None:
     """Hash and copy each tensor above the size that clients ask for."""
-    from ggmlrpc_core.server.cache_upkeep import HASHED_ABOVE, seed
+    from ggmlrpc_core.server.cache_upkeep import seed
+    from ggmlrpc_core.server.hash_cache import SAVE_ABOVE
 
     for model in models:
         seeded = []
         for one in seed(directory, model):
             seeded.append(one)
             click.echo(
-                f"{one.name} {_size(one.size):>9} {'' if one.new else '(there) '}{one.tensor}"
+                f"{one.name} {size_text(one.size):>9} {'' if one.new else '(there) '}{one.tensor}"
             )
         new = sum(one.new for one in seeded)
-        size = _size(sum(one.size for one in seeded))
-        click.echo(f"{model}: {len(seeded)} tensors above {_size(HASHED_ABOVE)}, {size}, {new} new")
-
-
-def _size(size: int) -> str:
-    """Bytes for people."""
-    value, unit = float(size), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024 or unit == "TiB":
-            break
-        value /= 1024
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        size = size_text(sum(one.size for one in seeded))
+        click.echo(
+            f"{model}: {len(seeded)} tensors above {size_text(SAVE_ABOVE)}, {size}, {new} new"
+        )
 
 
 def _ago(moment: float) -> str:

@@ -19,3 +19,14 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*map(Text, row))  # a device's own words are no markup
     Console(width=None if sys.stdout.isatty() else _NO_WRAP).print(table)
+
+
+def size_text(size: float) -> str:
+    """Bytes for people."""
+    if size < 1024:
+        return f"{size:.0f} B"
+    for unit in ("KiB", "MiB", "GiB"):
+        size /= 1024
+        if size < 1024:
+            return f"{size:.1f} {unit}"
+    return f"{size / 1024:.1f} TiB"

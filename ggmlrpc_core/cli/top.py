@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ggmlrpc_core.cli.options import HELP
+from ggmlrpc_core.cli.table import size_text
+from ggmlrpc_core.errors import ConnectionLost
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -46,12 +49,16 @@ def look(endpoint: str) -> dict[str, Any]:
     """The status of a server.
 
     Raises:
-        OSError: nobody answers there, or it is no metrics port.
+        ConnectionLost: nobody answers there, or it is no metrics port.
     """
     # A server answers to no name but this one: others may be a page's that points it there.
     request = urllib.request.Request(f"http://{endpoint}/status", headers={"Host": "localhost"})
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-        found: dict[str, Any] = json.load(answer)
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+            found: dict[str, Any] = json.load(answer)
+    except (OSError, HTTPException, ValueError) as exc:
+        rule = "the port that `ggmlrpc serve --metrics` names"
+        raise ConnectionLost("top", endpoint, str(exc) or type(exc).__name__, rule) from exc
     return found
 
 
@@ -62,10 +69,10 @@ def page(now: dict[str, Any], before: dict[str, Any]) -> RenderableType:
     from rich.text import Text
 
     seconds = max(now["seconds"] - before["seconds"], 1e-9)
-    bound = f" of {_bytes(now['memory_limit'])}" if now["memory_limit"] is not None else ""
+    bound = f" of {size_text(now['memory_limit'])}" if now["memory_limit"] is not None else ""
     head = Text(
         f"ggmlrpc {now['version']}, up {_duration(now['seconds'])}, {len(now['clients'])} clients, "
-        f"{_bytes(now['memory'])}{bound} in buffers, {now['connections']} connections, "
+        f"{size_text(now['memory'])}{bound} in buffers, {now['connections']} connections, "
         f"{now['faults']} closed by a fault, {now['refused']} refused"
     )
     devices = Table("device", "busy", "queue", "graphs/s", "description", box=None, pad_edge=False)
@@ -87,18 +94,9 @@ def page(now: dict[str, Any], before: dict[str, Any]) -> RenderableType:
         rates = [(client[k] - old[k]) / seconds for k in ("received", "sent", "graphs")]
         clients.add_row(
             Text(client["label"]), Text(client["dialect"]), _duration(client["seconds"]),
-            _bytes(client["memory"]), _bytes(rates[0]), _bytes(rates[1]), f"{rates[2]:.1f}",
+            size_text(client["memory"]), size_text(rates[0]), size_text(rates[1]), f"{rates[2]:.1f}",
         )  # fmt: skip
     return Group(head, Text(), devices, Text(), clients)
-
-
-def _bytes(size: float) -> str:
-    """Bytes for people."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
 
 
 def _duration(seconds: float) -> str:

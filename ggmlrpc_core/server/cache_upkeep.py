@@ -16,9 +16,8 @@ from pathlib import Path
 from ggmlrpc_core.errors import LocalProtocolError
 from ggmlrpc_core.ggml.fnv import OFFSET_BASIS, fnv1a_64
 from ggmlrpc_core.server.cache_files import CacheFiles, Note, check
+from ggmlrpc_core.server.hash_cache import SAVE_ABOVE
 
-HASHED_ABOVE = 10 * 1024 * 1024
-"""Bytes above which a stock client asks for an upload by its hash (ggml-rpc.cpp, HASH_THRESHOLD)."""
 _CHUNK = 1 << 20
 
 
@@ -104,7 +103,7 @@ class Seeded:
     new: bool
 
 
-def seed(directory: Path, model: Path, *, above: int = HASHED_ABOVE) -> Iterator[Seeded]:
+def seed(directory: Path, model: Path, *, above: int = SAVE_ABOVE) -> Iterator[Seeded]:
     """Put the tensors of a GGUF file that clients ask for by hash into a cache, as the operator's.
 
     Args:

@@ -50,7 +50,9 @@ def test_nobody_there_is_one_line(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["top", "127.0.0.1:1", "--once"])
     assert ended.value.code == 1
-    assert capsys.readouterr().err.startswith("ggmlrpc: ")
+    error = capsys.readouterr().err
+    assert error.startswith("ggmlrpc: top: 127.0.0.1:1 is ")
+    assert error.endswith(", expected the port that `ggmlrpc serve --metrics` names\n")
 
 
 def test_a_server_is_asked_by_any_name(monkeypatch):

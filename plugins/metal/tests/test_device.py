@@ -9,6 +9,7 @@ from ggmlrpc_metal.buffer import array_bytes
 from ggmlrpc_metal.device import MAX_PLANS, MetalDevice
 from ggmlrpc_metal.lower import _Trace
 from ggmlrpc_metal.stage import TracedRun
+from small import never, simple, values
 
 from ggmlrpc_core.device import Device
 from ggmlrpc_core.errors import (
@@ -16,32 +17,14 @@ from ggmlrpc_core.errors import (
     OutOfDeviceMemory,
     UnsupportedOp,
 )
-from ggmlrpc_core.graph.build import GraphBuilder, allocate
+from ggmlrpc_core.graph.build import allocate
 from ggmlrpc_core.graph.tensor import FLAG_COMPUTE, Graph, Tensor
 from ggmlrpc_core.testing.cases import all_cases, nmse
 from ggmlrpc_core.testing.check_device import check_device
 from ggmlrpc_core.testing.decode import Shape, decode_graph
 from ggmlrpc_core.testing.inputs import Inputs
 from ggmlrpc_core.testing.reference import ReferenceDevice
-from ggmlrpc_core.testing.run_case import CaseFailed, read, run_case, run_twice, write
-
-
-def never() -> bool:
-    return False
-
-
-def simple(device: MetalDevice, factor: float = 2.0, n: int = 8) -> tuple[Graph, Tensor, Tensor]:
-    """out = x * factor + x."""
-    b = GraphBuilder()
-    x = b.new_tensor("F32", n, name="x")
-    out = b.add(b.scale(x, factor), x)
-    allocate([out], device)
-    write(x.buffer, x.offset, np.arange(n, dtype=np.float32))
-    return b.graph(out), x, out
-
-
-def values(tensor: Tensor, dtype: str = "f4") -> np.ndarray:
-    return np.frombuffer(read(tensor.buffer, tensor.offset, tensor.nbytes), dtype)
+from ggmlrpc_core.testing.run_case import CaseFailed, run_case, run_twice, write
 
 
 def test_contract_without_op_cases(gpu):
