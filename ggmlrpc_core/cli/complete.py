@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ggmlrpc_core.cli.options import HELP
+from ggmlrpc_core.cli.options import HELP, OTHER_RECORDING
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -23,14 +23,7 @@ if TYPE_CHECKING:
     context_settings=HELP,
 )
 @click.argument("source", type=click.Path(path_type=Path), metavar="RECORDING")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="PATH",
-    help="Folder to make, or one file when it ends in .zip.",
-)
+@OTHER_RECORDING
 @click.option(
     "--target", "targets", multiple=True, metavar="HOST:PORT", help="The reference server."
 )

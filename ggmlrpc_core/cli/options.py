@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 
 import click
 
@@ -76,6 +77,16 @@ def listen_endpoint(where: str, host: str) -> str:
         host = "127.0.0.1"  # a port is for TCP
     return f"[{host}]:{where}" if ":" in host else f"{host}:{where}"
 
+
+OTHER_RECORDING = click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="PATH",
+    help="Folder to make, or one file when it ends in .zip.",
+)
+"""Where a command that changes a recording writes the other one."""
 
 HELP = {"help_option_names": ["-h", "--help"]}
 """Context settings of every subcommand."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ggmlrpc_core.cli.options import HELP
+from ggmlrpc_core.cli.options import HELP, OTHER_RECORDING
 
 
 @click.command(
@@ -17,14 +17,7 @@ from ggmlrpc_core.cli.options import HELP
     context_settings=HELP,
 )
 @click.argument("source", type=click.Path(path_type=Path), metavar="RECORDING")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="PATH",
-    help="Folder to make, or one file when it ends in .zip.",
-)
+@OTHER_RECORDING
 @click.option("--keep-names", is_flag=True, help="Leave the names of tensors.")
 def command(source: Path, output: Path, keep_names: bool) -> None:
     """Write the other recording and say what was done."""

@@ -33,11 +33,6 @@ class GraphTimes:
         self.counts[bisect_left(GRAPH_SECONDS, seconds)] += 1
         self.seconds += seconds
 
-    @property
-    def n(self) -> int:
-        """How many graphs ran."""
-        return sum(self.counts)
-
 
 @dataclass(slots=True, eq=False)
 class ClientCounters:

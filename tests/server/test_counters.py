@@ -8,7 +8,7 @@ def test_times_fall_into_classes_by_their_upper_bound():
     for seconds in (0.0005, 0.001, 0.002, 99.0):
         times.add(seconds)
     assert times.counts == [2, 1, *[0] * (len(GRAPH_SECONDS) - 2), 1]
-    assert (times.n, times.seconds) == (4, 99.0035)
+    assert times.seconds == 99.0035
 
 
 def test_clients_that_are_gone_stay_in_the_sum():
@@ -30,5 +30,5 @@ def test_clients_that_are_gone_stay_in_the_sum():
 def test_a_device_has_one_account():
     counters = Counters()
     counters.graph_times("CPU").add(1.0)
-    assert counters.graph_times("CPU").n == 1
-    assert counters.graph_times("GPU").n == 0
+    assert sum(counters.graph_times("CPU").counts) == 1
+    assert sum(counters.graph_times("GPU").counts) == 0
