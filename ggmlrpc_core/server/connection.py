@@ -149,8 +149,8 @@ class ServedClient:
                     log.debug(
                         "[%s] %s", self._label, trace.reply_line(event.command, len(reply) - 8)
                     )
+                counters.sent += len(reply)  # before: who has the answer finds it counted
                 link.send(reply)
-                counters.sent += len(reply)
             elif (
                 self._trace and (size := event.fields.get("size")) and event.command == "GET_TENSOR"
             ):

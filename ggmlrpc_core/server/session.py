@@ -247,8 +247,8 @@ class Session:
         size = request.fields["size"]
         owned, start = self._region(request, size)
         self._schedule.settle(owned.device)
+        self._counters.sent += size  # before: who has the answer finds it counted
         self._link.send_data(size, self._access.read(owned, start, size))
-        self._counters.sent += size
         return None
 
     def memset_tensor(self, request: Request) -> Answer:
